@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+
+let package = Package(
+    name: "armada-agent",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "AMQP", targets: ["AMQP"]),
+        .executable(name: "armada-agent", targets: ["armada-agent"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .target(name: "AMQP", dependencies: [nioCore, nioPosix, nioSSL, logging, collections], swiftSettings: settings),
+        .target(name: "Celery", dependencies: ["AMQP", nioCore], swiftSettings: settings),
+        .target(
+            name: "PythonPool",
+            dependencies: [nioCore, nioPosix, logging, collections],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "CeleryWorker",
+            dependencies: ["AMQP", "Celery", "PythonPool", nioCore, nioPosix, logging, collections],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Agent",
+            dependencies: ["AMQP", "Celery", "CeleryWorker", "PythonPool", nioCore, nioPosix, nioSSL, logging],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "armada-agent",
+            dependencies: [
+                "Agent",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
+        .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
+        .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
+        .testTarget(name: "AgentTests", dependencies: ["Agent"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,1 @@
+// The module's declarations follow in the files beside this one.
