@@ -32,8 +32,13 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        .target(name: "AMQP", dependencies: [nioCore, nioPosix, nioSSL, logging, collections], swiftSettings: settings),
-        .target(name: "Celery", dependencies: ["AMQP", nioCore], swiftSettings: settings),
+        .target(
+            name: "AMQP",
+            dependencies: [nioCore, nioPosix, nioSSL, logging, collections],
+            swiftSettings: settings
+        ),
+        .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
+        .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
         .target(
             name: "PythonPool",
             dependencies: [nioCore, nioPosix, logging, collections],
@@ -41,12 +46,14 @@ let package = Package(
         ),
         .target(
             name: "CeleryWorker",
-            dependencies: ["AMQP", "Celery", "PythonPool", nioCore, nioPosix, logging, collections],
+            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, collections],
             swiftSettings: settings
         ),
         .target(
             name: "Agent",
-            dependencies: ["AMQP", "Celery", "CeleryWorker", "PythonPool", nioCore, nioPosix, nioSSL, logging],
+            dependencies: [
+                "AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
+            ],
             swiftSettings: settings
         ),
         .executableTarget(
@@ -59,6 +66,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
         .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
         .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
