@@ -98,20 +98,25 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def dies_with_parent(number: int) -> Callable[[], None]:
+    """For `preexec_fn`: the kernel sends the child this signal when its parent ends, however that happens."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
 class Process:
     """A child in a session of its own that dies with this process, its output in a file."""
 
     def __init__(
         self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path | None = None
     ) -> None:
-        parent = os.getpid()
-
-        def prepare() -> None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, set())
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-
         self.name = Path(arguments[0]).name
         self.log = log
         self._output: IO[bytes] = log.open("ab")
@@ -126,7 +131,7 @@ class Process:
             env=dict(environment),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=prepare,
+            preexec_fn=dies_with_parent(signal.SIGKILL),
         )
 
     @property

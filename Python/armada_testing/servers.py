@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from .processes import NotReady, report, signals_as_exit
+from .processes import NotReady, dies_with_parent, report, signals_as_exit
 from .rabbitmq import RabbitMQ
 from .redis_server import Redis
 
@@ -26,7 +26,7 @@ def run(services: list[str], command: list[str]) -> int:
             environment["AMQP_TEST_URL"] = resources.enter_context(RabbitMQ()).url
         if "redis" in services:
             environment["REDIS_TEST_URL"] = resources.enter_context(Redis()).url
-        child = subprocess.Popen(command, env=environment)
+        child = subprocess.Popen(command, env=environment, preexec_fn=dies_with_parent(signal.SIGTERM))
         try:
             while True:
                 with contextlib.suppress(KeyboardInterrupt):  # The command shares the terminal and decides itself.
