@@ -16,7 +16,8 @@ let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
-let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 
 let package = Package(
     name: "armada-agent",
@@ -39,19 +40,19 @@ let package = Package(
     targets: [
         .target(
             name: "AMQP",
-            dependencies: [nioCore, nioPosix, nioSSL, logging, collections],
+            dependencies: [nioCore, nioPosix, nioSSL, logging, deque],
             swiftSettings: settings
         ),
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
         .target(
             name: "PythonPool",
-            dependencies: [nioCore, nioPosix, logging, collections],
+            dependencies: [nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .target(
             name: "CeleryWorker",
-            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, collections],
+            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, deque, heap],
             swiftSettings: settings
         ),
         .target(
