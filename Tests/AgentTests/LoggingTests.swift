@@ -1,6 +1,7 @@
 import Glibc
 import JSON
 import Logging
+import NIOPosix
 import Testing
 
 @testable import Agent
@@ -72,6 +73,23 @@ struct LoggingTests {
         #expect(line.contains("amqp://***@host"))
     }
 
+    private static let lineCount = 200
+
+    private static func write(_ letter: String, to sink: DescriptorLogSink) {
+        for _ in 0..<Self.lineCount { sink.write(line: String(repeating: letter, count: 5000) + "\n") }
+    }
+
+    private static func read(_ count: Int, from descriptor: Int32) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while bytes.count < count {
+            let got = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            if got <= 0 { break }
+            bytes += chunk.prefix(got)
+        }
+        return bytes
+    }
+
     @Test("lines reach a descriptor whole, from many threads, also through a pipe that is full")
     func descriptor() async throws {
         var ends: [Int32] = [0, 0]
@@ -79,32 +97,19 @@ struct LoggingTests {
         let (reading, writing) = (ends[0], ends[1])
         try #require(fcntl(writing, F_SETFL, O_NONBLOCK) == 0)
         let sink = DescriptorLogSink(descriptor: writing)
-        let count = 200
-        let text = await withTaskGroup(of: [UInt8].self) { group in
-            for writer in 0..<2 {
-                group.addTask {
-                    for _ in 0..<count {
-                        sink.write(line: String(repeating: writer == 0 ? "a" : "b", count: 5000) + "\n")
-                    }
-                    return []
-                }
-            }
-            group.addTask {
-                var bytes: [UInt8] = []
-                var chunk = [UInt8](repeating: 0, count: 65536)
-                while bytes.count < 2 * count * 5001 {
-                    let got = chunk.withUnsafeMutableBytes { read(reading, $0.baseAddress, $0.count) }
-                    if got <= 0 { break }
-                    bytes += chunk.prefix(got)
-                }
-                return bytes
-            }
-            return await group.reduce(into: []) { $0 += $1 }
-        }
+        // Threads of their own: all three may block.
+        let threads = NIOThreadPool(numberOfThreads: 3)
+        threads.start()
+        async let first: Void = threads.runIfActive { Self.write("a", to: sink) }
+        async let second: Void = threads.runIfActive { Self.write("b", to: sink) }
+        async let reader = threads.runIfActive { Self.read(2 * Self.lineCount * 5001, from: reading) }
+        let text = try await reader
+        _ = try await (first, second)
+        try await threads.shutdownGracefully()
         close(reading)
         close(writing)
         let lines = text.split(separator: UInt8(ascii: "\n"))
-        #expect(lines.count == 2 * count)
+        #expect(lines.count == 2 * Self.lineCount)
         #expect(lines.allSatisfy { $0.count == 5000 && Set($0).count == 1 })
     }
 

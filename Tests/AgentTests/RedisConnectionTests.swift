@@ -54,10 +54,9 @@ struct RedisConnectionTests {
 
     @Test("user and password, password alone, none, wrong ones")
     func authentication() async throws {
-        let users = [
-            "--user", "default on >for-all ~* +@all", "--user", "agent on >s3cret ~* +get +select", "--user",
-            "blind on >s3cret ~* +select",
-        ]
+        let users =
+            "--user default on >for-all ~* +@all --user agent on >s3cret ~* +get +select --user blind on >s3cret ~* +select"
+            .split(separator: " ").map(String.init)
         try await RedisServer.run(arguments: users) { server in
             try await server.cli("-a", "for-all", "SET", "k", "value")
             var configuration = server.configuration
