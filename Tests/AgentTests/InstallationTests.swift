@@ -111,6 +111,26 @@ struct InstallationTests {
         }
     }
 
+    @Test("two agents that share an environment install one after the other, and the second finds it done")
+    func together() async throws {
+        try await withTemporaryFolder { folder in
+            try await runTool("python3", ["-m", "venv", "--without-pip", folder + "/venv"])
+            // An installer that fails if it's not alone.
+            let fake = "#!/bin/sh\nmkdir \"$0.busy\" || exit 9\nsleep 1\nrmdir \"$0.busy\"\n"
+            try FileSystem.write(Array(fake.utf8), to: folder + "/venv/bin/uv")
+            try await runTool("chmod", ["+x", folder + "/venv/bin/uv"])
+            let python = folder + "/venv/bin/python"
+            async let first = Self.install("c2l4", python: python)
+            async let second = Self.install("c2l4", python: python)
+            let outcomes = try await [first, second]
+            #expect(outcomes.count { $0 == .installed(tool: "uv") } == 1)
+            #expect(outcomes.count { $0 == .unchanged } == 1)
+            async let third = Self.install("c2l4", python: python)
+            async let fourth = Self.install("c2l4Cg==", python: python)
+            #expect(try await [third, fourth].contains(.installed(tool: "uv")))
+        }
+    }
+
     @Test("neither secrets in requirements nor the agent's own reach the log or the installer")
     func secrets() async throws {
         try await withTemporaryFolder { folder in
