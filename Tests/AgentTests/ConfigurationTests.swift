@@ -137,6 +137,23 @@ struct ConfigurationTests {
         #expect(error?.description.contains("hunter2") == false)
     }
 
+    @Test("a configuration that is printed or dumped shows no secret")
+    func printed() throws {
+        let secret = "hunter2"
+        let configuration = try AgentConfiguration(environment: [
+            "RUN_ID": "r", "RABBITMQ_URL": "amqp://u:\(secret)@h", "PROXY_PROVIDER_URL": "http://u:\(secret)@h",
+            "SQL_SERVER_PASSWORD": secret, "REQUIREMENTS_TXT": secret, "AGENT_REDIS_PASSWORD": secret,
+        ])
+        for value: Any in [configuration, configuration.redis, configuration.sqlServer] {
+            var dumped = ""
+            dump(value, to: &dumped)
+            for text in [dumped, "\(value)", String(reflecting: value)] {
+                #expect(!text.isEmpty)
+                #expect(!text.contains(secret))
+            }
+        }
+    }
+
     @Test("the table lists exactly what is read")
     func tableIsComplete() {
         var reader = EnvironmentReader(["RUN_ID": "r"])
