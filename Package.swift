@@ -45,9 +45,10 @@ let package = Package(
         ),
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
+        .target(name: "CPool"),
         .target(
             name: "PythonPool",
-            dependencies: [nioCore, nioPosix, logging, deque],
+            dependencies: ["CPool", nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .target(
@@ -75,7 +76,11 @@ let package = Package(
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
-        .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
+        .testTarget(
+            name: "PythonPoolTests",
+            dependencies: ["PythonPool", nioCore, nioPosix, logging, deque],
+            swiftSettings: settings
+        ),
         .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
         .testTarget(
             name: "AgentTests",

@@ -44,6 +44,8 @@ public struct ControlRequest: Sendable, Equatable {
     /// A body that is no request.
     public struct Problem: Error, Sendable, Equatable, CustomStringConvertible {
         public var description: String
+
+        public init(description: String) { self.description = description }
     }
 
     public init(parsing body: ByteBuffer) throws(Problem) {
