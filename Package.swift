@@ -34,9 +34,10 @@ let package = Package(
     targets: [
         .target(name: "AMQP", dependencies: [nioCore, nioPosix, nioSSL, logging, collections], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", nioCore], swiftSettings: settings),
+        .target(name: "CPool"),
         .target(
             name: "PythonPool",
-            dependencies: [nioCore, nioPosix, logging, collections],
+            dependencies: ["CPool", nioCore, nioPosix, logging, collections],
             swiftSettings: settings
         ),
         .target(
@@ -60,7 +61,11 @@ let package = Package(
         ),
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
-        .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
+        .testTarget(
+            name: "PythonPoolTests",
+            dependencies: ["PythonPool", nioCore, nioPosix, logging, collections],
+            swiftSettings: settings
+        ),
         .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
         .testTarget(name: "AgentTests", dependencies: ["Agent"], swiftSettings: settings),
     ]
