@@ -67,21 +67,25 @@ let package = Package(
         .executableTarget(
             name: "armada-agent",
             dependencies: [
-                "Agent",
+                "Agent", "CeleryWorker", logging, nioCore, nioPosix,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
-        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
-        .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", nioCore], swiftSettings: settings),
+        .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(
             name: "PythonPoolTests",
             dependencies: ["PythonPool", nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
-        .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
+        .testTarget(
+            name: "CeleryWorkerTests",
+            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", nioCore],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AgentTests",
             dependencies: ["Agent", "JSON", nioCore, nioPosix, logging, subprocess, system],

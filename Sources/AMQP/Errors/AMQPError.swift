@@ -3,7 +3,6 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kind of an error.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case invalidURL = "invalid broker URL"
             case connectFailed = "can't connect"
             case tls = "TLS failed"
             case handshakeTimeout = "the handshake took too long"
@@ -23,8 +22,6 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
         private let kind: Kind
         public var description: String { self.kind.rawValue }
 
-        /// A broker URL that can't be understood.
-        public static let invalidURL = Code(kind: .invalidURL)
         /// No connection could be made: name, network, or nobody listens.
         public static let connectFailed = Code(kind: .connectFailed)
         public static let tls = Code(kind: .tls)
@@ -66,7 +63,7 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// Whether trying again, with nothing else changed, can't help.
     public var isPermanent: Bool {
-        [.invalidURL, .authenticationRefused, .virtualHostRefused, .unsupportedMechanism].contains(self.code)
+        [.authenticationRefused, .virtualHostRefused, .unsupportedMechanism].contains(self.code)
     }
 
     public var description: String {

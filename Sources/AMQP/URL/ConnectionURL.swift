@@ -5,8 +5,8 @@
 public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
     public var endpoint: Endpoint
 
-    /// - Throws: ``AMQPError`` with what was found and what was expected.
-    public init(_ text: String) throws(AMQPError) {
+    /// - Throws: ``ConnectionURLError`` with what was found and what was expected.
+    public init(_ text: String) throws(ConnectionURLError) {
         var rest = Substring(text.trimmed)
         guard let colon = rest.range(of: "://") else {
             throw Self.wrong("no '://'", "amqp://user:password@host:port/vhost")
@@ -29,7 +29,7 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Reads a list of URLs, of which at least one must be given.
-    public static func list(_ text: String) throws(AMQPError) -> [ConnectionURL] {
+    public static func list(_ text: String) throws(ConnectionURLError) -> [ConnectionURL] {
         var urls: [ConnectionURL] = []
         for part in text.split(separator: ";") where !String(part).trimmed.isEmpty {
             urls.append(try ConnectionURL(String(part)))
@@ -42,7 +42,7 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
         "amqp": false, "pyamqp": false, "librabbitmq": false, "amqps": true, "pyamqps": true,
     ]
 
-    private mutating func readAuthority(_ authority: Substring) throws(AMQPError) {
+    private mutating func readAuthority(_ authority: Substring) throws(ConnectionURLError) {
         var host = authority
         if let at = authority.lastIndex(of: "@") {
             var user = authority[..<at]
@@ -74,7 +74,7 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    private mutating func readQuery(_ query: Substring) throws(AMQPError) {
+    private mutating func readQuery(_ query: Substring) throws(ConnectionURLError) {
         for pair in query.split(separator: "&") {
             var name = pair
             let value = try Self.decoded(name.cut(at: "=") ?? "", "an option")
@@ -83,7 +83,7 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// The options of kombu's and RabbitMQ's URLs, under either's names.
-    private mutating func apply(option: String, _ value: String) throws(AMQPError) {
+    private mutating func apply(option: String, _ value: String) throws(ConnectionURLError) {
         switch option {
         case "heartbeat":
             guard let seconds = UInt16(value) else { throw Self.wrong("heartbeat=\(value)", "seconds from 0 to 65535") }
@@ -120,7 +120,7 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    private static func decoded(_ text: Substring, _ what: String) throws(AMQPError) -> String {
+    private static func decoded(_ text: Substring, _ what: String) throws(ConnectionURLError) -> String {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
         while let byte = rest.popFirst() {
@@ -140,8 +140,8 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
         return decoded
     }
 
-    private static func wrong(_ found: String, _ expected: String) -> AMQPError {
-        AMQPError(.invalidURL, "found \(found), expected \(expected)")
+    private static func wrong(_ found: String, _ expected: String) -> ConnectionURLError {
+        ConnectionURLError(found: found, expected: expected)
     }
 
     public var description: String {
@@ -149,6 +149,14 @@ public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
         let host = self.endpoint.virtualHost
         return "\(scheme)://\(self.endpoint.credentials.user):***@\(self.endpoint.address)/\(host == "/" ? "/" : host)"
     }
+}
+
+/// A broker URL that can't be understood. Holds no password.
+public struct ConnectionURLError: Error, Sendable, Equatable, CustomStringConvertible {
+    public var found: String
+    public var expected: String
+
+    public var description: String { "broker URL: found \(self.found), expected \(self.expected)" }
 }
 
 extension String {

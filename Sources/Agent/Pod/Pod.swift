@@ -1,4 +1,4 @@
-public import AMQP
+import AMQP
 import Celery
 public import CeleryWorker
 import Glibc
@@ -25,7 +25,16 @@ public struct Pod: Sendable {
         logger: Logger
     ) throws {
         self.configuration = configuration
-        self.broker = try BrokerConfiguration(url: configuration.rabbitMQURL, name: "armada-agent")
+        do throws(ConnectionURLError) {
+            self.broker = BrokerConfiguration(
+                urls: try ConnectionURL.list(configuration.rabbitMQURL),
+                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)"
+            )
+        } catch {
+            throw ConfigurationErrors(problems: [
+                ConfigurationError(variable: "RABBITMQ_URL", found: error.found, expected: error.expected)
+            ])
+        }
         self.environment = environment
         self.eventLoop = eventLoop
         self.logger = logger
@@ -92,7 +101,7 @@ public struct Pod: Sendable {
         let definition = try await store.fetch(runID: self.configuration.runID, podIndex: self.configuration.podIndex)
         let request: JSON = [
             "mode": "armada",
-            "agent_message": .string(String(buffer: definition.body)),
+            "message": .string(String(buffer: definition.body)),
             "run_id": .string(definition.runID),
             "pod_index": .string(definition.podIndex),
             "broker_url": .string(self.configuration.rabbitMQURL),

@@ -90,17 +90,7 @@ extension Worker {
                 settlement: problem.settlement == .acknowledge ? .acknowledge : .reject(requeue: false)
             )
         )
-        if case .unregistered(let task, let id) = problem, !id.isEmpty {
-            self.callPython(
-                "backend.mark_as_failure",
-                [
-                    "id": .string(id), "task": .string(task),
-                    "exception": ["type": "NotRegistered", "args": [.string(task)]],
-                    "correlation_id": JSON(delivery.properties.correlationID),
-                    "reply_to": JSON(delivery.properties.replyTo),
-                ]
-            )
-        }
+        if case .unregistered(let task, let id) = problem { self.markUnregistered(delivery, id: id, task: task) }
     }
 
     /// Only Python can read the body of this message of protocol 1; it does so in its own time.
@@ -150,7 +140,7 @@ extension Worker {
         let message = conclusion.job.message
         self.logger.info("discarding expired task", metadata: self.metadata(of: message))
         if let settle = conclusion.settle { self.settle(settle) }
-        self.markInBackend("backend.mark_as_revoked", conclusion.job, ["reason": "expired"])
+        self.markRevoked(conclusion.job, reason: "expired")
     }
 
     /// Keeps one timer, for the soonest deadline.

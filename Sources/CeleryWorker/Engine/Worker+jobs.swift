@@ -43,19 +43,15 @@ extension Worker {
         self.statistics.lost += 1
         if let settle = conclusion.settle { self.settle(settle) }
         var metadata = self.metadata(of: conclusion.job.message)
-        metadata[LogKeys.reason] = "\(exit)"
+        metadata[LogKeys.reason] = "\(exit.exit)"
         metadata[LogKeys.settlement] = conclusion.isRequeued ? "back to its queue" : "failed"
         self.logger.error("a Python worker died while it ran a task", metadata: metadata)
         if !conclusion.isRequeued {
             self.statistics.ended(conclusion.job.message.task)
-            self.markInBackend(
-                "backend.mark_as_failure",
+            self.markFailure(
                 conclusion.job,
-                [
-                    "exception": [
-                        "type": "WorkerLostError", "args": [.string("Worker exited prematurely: \(exit) Job: \(id).")],
-                    ]
-                ]
+                type: "WorkerLostError",
+                text: "Worker exited prematurely: \(exit.exit) Job: \(id)."
             )
         }
         self.jobHasEnded()
@@ -75,21 +71,6 @@ extension Worker {
             }
         }
         if !isSent { self.statistics.staleSettlements += 1 }
-    }
-
-    /// Asks Python to store a result that no worker could store.
-    func markInBackend(_ method: String, _ job: Job, _ arguments: JSONObject) {
-        var arguments = arguments
-        let message = job.message
-        arguments["id"] = .string(message.id)
-        arguments["task"] = .string(message.task)
-        arguments["correlation_id"] = JSON(message.properties.correlationID)
-        arguments["reply_to"] = JSON(message.properties.replyTo)
-        let request = message.marshalled(hostname: self.nodeName)
-        arguments["headers"] = .string(request.headers.base64)
-        arguments["info"] = .string(request.info.base64)
-        arguments["body"] = .string(message.body.base64)
-        self.callPython(method, arguments)
     }
 
     private func log(_ output: PoolOutput) {

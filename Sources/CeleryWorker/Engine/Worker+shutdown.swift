@@ -12,7 +12,10 @@ extension Worker {
     func drain(_ session: Session) async throws {
         self.callPython(
             "signal",
-            ["name": "worker_shutting_down", "how": .string(self.phase == .draining ? "Warm" : "Cold")]
+            [
+                "name": "worker_shutting_down",
+                "fields": ["sig": "SIGTERM", "how": .string(self.phase == .draining ? "Warm" : "Cold"), "exitcode": 0],
+            ]
         )
         for tag in session.consumerTags.values { try await session.tasks.cancel(consumerTag: tag) }
         self.returnUnstarted()
