@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .processes import wait_until
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -34,6 +36,11 @@ def is_alive(pid: int) -> bool:
     """Whether it runs; a zombie does not."""
     found = status(pid)
     return found is not None and found.state not in "ZX"
+
+
+def wait_gone(pids: list[int], seconds: float) -> None:
+    """Until none of these processes runs."""
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), seconds, f"the processes {pids} are gone")
 
 
 def descendants(root: int) -> list[int]:
@@ -70,3 +77,9 @@ def pss_bytes(root: int) -> int:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
     return total
+
+
+def own_cpu_seconds(pid: int) -> float:
+    """User and system time of one process alone."""
+    found = status(pid)
+    return 0.0 if found is None else found.own_cpu

@@ -89,6 +89,9 @@ class Run:
     def wait_for(self, event: str, number: int, seconds: float = 30, times: int = 1) -> None:
         wait_until(lambda: self.times(event)[number] >= times, seconds, f"job {number}: {event}, {times} time(s)")
 
+    def wait_number_done(self, number: int, seconds: float) -> None:
+        wait_until(lambda: len(self.times("end")) >= number, seconds, f"{number} jobs done")
+
     def wait_done(self, numbers: range, seconds: float) -> None:
         def done() -> bool:
             return not set(numbers) - set(self.times("end"))

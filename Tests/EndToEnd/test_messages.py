@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import amqp
@@ -22,6 +23,7 @@ from armada_testing.redis_server import Redis
 
 from .conftest import Run
 
+PICKLE = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -98,13 +100,13 @@ SHAPES = [
         "ack",
         bare=True,
         body=b"x",
-        properties={"content_type": "application/x-python-serialize"},
+        properties=PICKLE,
     ),
     Shape(
         "content type not accepted",
         "reject",
         body=b"\x80\x04N.",
-        properties={"content_type": "application/x-python-serialize", "content_encoding": "binary"},
+        properties=PICKLE,
     ),
     Shape("body is not JSON", "ack", body=b"{nope"),
     Shape("body is not UTF-8", "ack", body=b'[["\xff"], {}, {}]'),
@@ -213,27 +215,21 @@ def test_nothing_is_left_on_the_queue(setting: Setting) -> None:
 
 def test_a_countdown_is_kept(run: Run) -> None:
     run.agent()
-    sent = run.project.dispatch({"n": 1}, countdown=1.5)
-    assert sent
-    begun = wait_until(lambda: run.steps("start"), 20, "the job starts")[0].time
-    eta_was_kept = begun - run.steps("init")[0].time
-    assert eta_was_kept >= 0
+    sent = time.time()
+    run.project.dispatch({"n": 1}, countdown=1.5)
+    run.wait_for("end", 1)
+    assert run.steps("start")[0].time - sent >= 1.5
     run.wait_empty()
 
 
 def test_an_expired_job_is_not_run(run: Run) -> None:
-    run.dispatch_held(1)
-    agent = run.agent(prefetch=4)
-    run.wait_for("start", 1)
-    run.project.dispatch({"n": 2}, expires=0.2)
-    run.dispatch(3, seconds=0.5)
-    run.project.dispatch({"n": 4}, expires=0.001)
-    run.open_gate()
-    run.wait_for("end", 3)
+    run.project.dispatch({"n": 1}, expires=datetime.now(timezone.utc) - timedelta(seconds=60))
+    run.dispatch(2)
+    run.agent()
+    run.wait_for("end", 2)
     run.wait_empty()
-    assert agent.process.running
-    assert 4 not in run.times("start")
+    assert run.times("start") == {2: 1}
 
 
-def test_log_names_the_unknown_task(setting: Setting, tmp_path: Path) -> None:
+def test_the_log_names_the_unknown_task(setting: Setting) -> None:
     assert "tasks.unknown" in setting.agent.output()

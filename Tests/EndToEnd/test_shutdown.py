@@ -10,7 +10,7 @@ import pytest
 
 from armada_testing.agent import Agent
 from armada_testing.processes import wait_until
-from armada_testing.procfs import descendants, is_alive
+from armada_testing.procfs import descendants, wait_gone
 
 from .conftest import Run
 
@@ -77,7 +77,7 @@ def test_a_cold_shutdown_returns_the_job_to_the_queue(run: Run, signals: list[si
     assert not run.steps("end")
     assert run.broker.counts(run.run_id) == (2, 0)
     worker = run.steps("start")[0].pid
-    wait_until(lambda: not is_alive(worker), 10, "the worker process is gone")
+    wait_gone([worker], 10)
 
 
 def test_no_process_outlives_a_killed_agent(run: Run) -> None:
@@ -87,7 +87,7 @@ def test_no_process_outlives_a_killed_agent(run: Run) -> None:
     assert worker in family
     agent.process.send(signal.SIGKILL)
     agent.process.wait(10)
-    wait_until(lambda: not [pid for pid in family if is_alive(pid)], 20, f"all of {family} are gone")
+    wait_gone(family, 20)
     wait_until(lambda: run.broker.counts(run.run_id) == (2, 0), 20, "the jobs are back on the queue")
 
 
