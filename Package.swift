@@ -14,6 +14,8 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 
 let package = Package(
@@ -30,10 +32,18 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+        // Without its default trait it needs no Foundation.
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
     targets: [
-        .target(name: "AMQP", dependencies: [nioCore, nioPosix, nioSSL, logging, collections], swiftSettings: settings),
-        .target(name: "Celery", dependencies: ["AMQP", nioCore], swiftSettings: settings),
+        .target(
+            name: "AMQP",
+            dependencies: [nioCore, nioPosix, nioSSL, logging, collections],
+            swiftSettings: settings
+        ),
+        .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
+        .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
         .target(
             name: "PythonPool",
             dependencies: [nioCore, nioPosix, logging, collections],
@@ -41,12 +51,15 @@ let package = Package(
         ),
         .target(
             name: "CeleryWorker",
-            dependencies: ["AMQP", "Celery", "PythonPool", nioCore, nioPosix, logging, collections],
+            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, collections],
             swiftSettings: settings
         ),
         .target(
             name: "Agent",
-            dependencies: ["AMQP", "Celery", "CeleryWorker", "PythonPool", nioCore, nioPosix, nioSSL, logging],
+            dependencies: [
+                "AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
+                subprocess, system,
+            ],
             swiftSettings: settings
         ),
         .executableTarget(
@@ -59,9 +72,14 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
         .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
         .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
-        .testTarget(name: "AgentTests", dependencies: ["Agent"], swiftSettings: settings),
+        .testTarget(
+            name: "AgentTests",
+            dependencies: ["Agent", "JSON", nioCore, nioPosix, logging, subprocess, system],
+            swiftSettings: settings
+        ),
     ]
 )

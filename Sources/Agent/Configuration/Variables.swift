@@ -1,0 +1,220 @@
+import Logging
+
+/// Every environment variable that the agent knows.
+enum Variables {
+    private static let http = ["http", "https"]
+    private static let amqp = ["amqp", "amqps", "pyamqp"]
+
+    // The platform's.
+    static let runID = EnvironmentVariable(
+        "RUN_ID",
+        .identifier,
+        default: "",
+        shown: "required",
+        isRequired: true,
+        "The run: the name of its queue, and the first half of the task definition's key in Redis."
+    )
+    static let podIndex = EnvironmentVariable(
+        "POD_INDEX",
+        .index,
+        default: "0",
+        shown: "`0`",
+        "The agent's index: the second half of the key; the node is `worker{POD_INDEX}@{hostname}`."
+    )
+    static let rabbitMQURL = EnvironmentVariable(
+        "RABBITMQ_URL",
+        .urlList(amqp),
+        default: "amqp://localhost:5672",
+        shown: "`amqp://localhost:5672`",
+        "The broker, in Celery's syntax: `amqps://` for TLS, `;` between the URLs of a failover list."
+    )
+    static let redisHost = EnvironmentVariable(
+        "REDIS_HOST_VAR_ENV",
+        .host,
+        default: "localhost",
+        shown: "`localhost`",
+        "Host of the Redis that holds the task definition."
+    )
+    static let redisPort = EnvironmentVariable(
+        "REDIS_PORT_VAR_ENV",
+        .number(1...65535),
+        default: 6379,
+        shown: "`6379`",
+        "Its port."
+    )
+    static let backendURL = EnvironmentVariable(
+        "BACKEND_URL",
+        .url(http),
+        default: "http://localhost:8000",
+        shown: "`http://localhost:8000`",
+        "The monitoring API."
+    )
+    static let proxyProviderURL = EnvironmentVariable(
+        "PROXY_PROVIDER_URL",
+        .url(http + ["socks5", "socks5h"]),
+        default: "http://127.0.0.1:5001",
+        shown: "`http://127.0.0.1:5001`",
+        "The proxy provider, or in `direct` mode the upstream proxy itself."
+    )
+    static let fingerprintProviderURL = EnvironmentVariable(
+        "FINGERPRINT_PROVIDER_URL",
+        .url(http),
+        default: "http://localhost:5005",
+        shown: "`http://localhost:5005`",
+        "The fingerprint provider."
+    )
+    static let sqlServerName = EnvironmentVariable(
+        "SQL_SERVER_NAME",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "none",
+        "Host of the SQL Server, port 1433."
+    )
+    static let sqlServerDatabase = EnvironmentVariable(
+        "SQL_SERVER_DB",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "none",
+        "Its database."
+    )
+    static let sqlServerUser = EnvironmentVariable(
+        "SQL_SERVER_USER",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "none",
+        "The user to log in as."
+    )
+    static let sqlServerPassword = EnvironmentVariable(
+        "SQL_SERVER_PASSWORD",
+        ValueFormat<String>.anything.optional,
+        default: nil,
+        shown: "none",
+        isSecret: true,
+        "The user's password."
+    )
+    static let requirements = EnvironmentVariable(
+        "REQUIREMENTS_TXT",
+        ValueFormat<String>.anything.optional,
+        default: nil,
+        shown: "empty",
+        isSecret: true,
+        "A `requirements.txt` in base64, installed before the user's code is loaded."
+    )
+
+    // Ours.
+    static let redisUser = EnvironmentVariable(
+        "AGENT_REDIS_USER",
+        ValueFormat<String>.anything.optional,
+        default: nil,
+        shown: "none",
+        "Redis user; needs `AGENT_REDIS_PASSWORD`."
+    )
+    static let redisPassword = EnvironmentVariable(
+        "AGENT_REDIS_PASSWORD",
+        ValueFormat<String>.anything.optional,
+        default: nil,
+        shown: "none",
+        isSecret: true,
+        "Redis password, of `AGENT_REDIS_USER` or of the default user."
+    )
+    static let redisDatabase = EnvironmentVariable(
+        "AGENT_REDIS_DB",
+        .number(0...65535),
+        default: 0,
+        shown: "`0`",
+        "Redis database."
+    )
+    static let redisTLS = EnvironmentVariable(
+        "AGENT_REDIS_TLS",
+        .boolean,
+        default: false,
+        shown: "`false`",
+        "Whether Redis is reached over TLS, its certificate verified."
+    )
+    static let redisTLSAuthorities = EnvironmentVariable(
+        "AGENT_REDIS_TLS_CA",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "the system's",
+        "PEM file of the authorities that Redis's certificate is verified with."
+    )
+    static let redisTLSCertificate = EnvironmentVariable(
+        "AGENT_REDIS_TLS_CERT",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "none",
+        "PEM file of the agent's own certificate and its chain."
+    )
+    static let redisTLSKey = EnvironmentVariable(
+        "AGENT_REDIS_TLS_KEY",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "none",
+        "PEM file of that certificate's key."
+    )
+    static let redisTimeout = EnvironmentVariable(
+        "AGENT_REDIS_TIMEOUT",
+        .seconds(0.1...300),
+        default: .seconds(5),
+        shown: "`5`",
+        "Seconds that connecting to Redis, and each answer, may take."
+    )
+    static let definitionDeadline = EnvironmentVariable(
+        "AGENT_DEFINITION_DEADLINE",
+        .seconds(0...86400),
+        default: .seconds(60),
+        shown: "`60`",
+        "Seconds for which the task definition is looked for before the agent exits with 69."
+    )
+    static let python = EnvironmentVariable(
+        "AGENT_PYTHON",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "`.venv/bin/python` beside the package, or `python3`",
+        "The Python (3.10 or later) that runs the user's code: a path, or a name on `PATH`."
+    )
+    static let drainSeconds = EnvironmentVariable(
+        "AGENT_DRAIN_SECONDS",
+        .seconds(0...604_800),
+        default: .zero,
+        shown: "`0`",
+        "Seconds that a warm shutdown waits for running jobs before it becomes a cold one; 0 waits as long as they take."
+    )
+    static let logLevel = EnvironmentVariable(
+        "AGENT_LOG_LEVEL",
+        ValueFormat<Logger.Level>.choice,
+        default: .info,
+        shown: "`info`",
+        "The least level to log: `trace`, `debug`, `info`, `notice`, `warning`, `error` or `critical`."
+    )
+    static let logFormat = EnvironmentVariable(
+        "AGENT_LOG_FORMAT",
+        ValueFormat<LogFormat>.choice,
+        default: .text,
+        shown: "`text`",
+        "`text`, or `json` for one object per line."
+    )
+
+    /// All of them, in the order of the README's table.
+    static let table: [EnvironmentVariableRow] = [
+        runID.row, podIndex.row, rabbitMQURL.row, redisHost.row, redisPort.row, backendURL.row, proxyProviderURL.row,
+        fingerprintProviderURL.row, sqlServerName.row, sqlServerDatabase.row, sqlServerUser.row, sqlServerPassword.row,
+        requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row, redisTLSAuthorities.row,
+        redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row, python.row,
+        drainSeconds.row, logLevel.row, logFormat.row,
+    ]
+}
+
+extension AgentConfiguration {
+    /// The README's table of environment variables, in Markdown, with a line feed at its end.
+    public static var environmentTable: String {
+        Variables.table.reduce(into: "| Variable | Default | Meaning |\n|---|---|---|\n") { table, row in
+            table += "| `\(row.name)` | \(row.shownDefault) | \(row.meaning) |\n"
+        }
+    }
+
+    /// The names of the variables whose values are secrets.
+    public static var secretVariables: [String] {
+        Variables.table.filter(\.isSecret).map(\.name)
+    }
+}
