@@ -94,9 +94,9 @@ class Bench:
                 time.sleep(POLL)
 
             memory = procfs.pss_bytes(agent.pid)
-            before = procfs.cpu_seconds(agent.pid)
+            before = procfs.fine_cpu_seconds(agent.pid)
             time.sleep(idle_seconds)
-            idle = (procfs.cpu_seconds(agent.pid) - before) / idle_seconds
+            idle = (procfs.fine_cpu_seconds(agent.pid) - before) / idle_seconds
 
             asked = time.monotonic()
             agent.process.send(signal.SIGTERM)

@@ -31,7 +31,7 @@ class Measure:
             case "1/s":
                 return f"{value:,.0f}"
             case "%":
-                return f"{value * 100:.2f} %"
+                return f"{value * 100:.3f} %"
 
     def format_target(self) -> str:
         if self.target is None:

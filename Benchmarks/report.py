@@ -124,7 +124,10 @@ def _bars(measure: Measure, values: dict[str, float], top: float) -> list[str]:
         label = measure.format(values[side])
         if side == "agent" and values.get("celery"):
             label += f"  (× {values[side] / values['celery']:.2f})"
-        parts.append(_text(_LEFT + width + 6, y + 12.5, label, 'class="value"'))
+        mark = goal / longest * _WIDTH if goal is not None else 0.0
+        # The label starts behind the mark where it would otherwise be crossed by it.
+        beside = mark if width - 2 <= mark <= width + 130 else width
+        parts.append(_text(_LEFT + beside + 6, y + 12.5, label, 'class="value"'))
     if goal is not None:
         x = _LEFT + goal / longest * _WIDTH
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 3:.1f}" y2="{top + 2 * _BAR + 5:.1f}" class="goal"/>')
@@ -138,7 +141,7 @@ def plot(samples: Samples, where: str) -> str:
     height = _TOP + len(shown) * _ROW + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="880" height="{height}" viewBox="0 0 880 {height}" '
-        'font-family="system-ui, sans-serif" font-size="13" fill="#222">',
+        'font-family="system-ui, DejaVu Sans, sans-serif" font-size="13" fill="#222">',
         "<style>.value{font-size:12px} .goal{stroke:#2b8a3e;stroke-width:2;stroke-dasharray:4 2}</style>",
         '<rect width="100%" height="100%" fill="#fff"/>',
         f'<rect x="20" y="14" width="14" height="14" fill="{_COLOURS["celery"]}"/>',
