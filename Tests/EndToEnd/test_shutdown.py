@@ -75,7 +75,7 @@ def test_a_cold_shutdown_returns_the_job_to_the_queue(run: Run, signals: list[si
         agent.process.send(number)
     agent.process.wait(30)
     assert not run.steps("end")
-    assert run.broker.counts(run.run_id) == (2, 0)
+    wait_until(lambda: run.broker.counts(run.run_id) == (2, 0), 10, "both jobs are on the queue")
     worker = run.steps("start")[0].pid
     wait_gone([worker], 10)
 
