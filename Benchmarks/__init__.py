@@ -1,0 +1,1 @@
+"""Measures armada-agent beside a stock `celery worker`: see README.md."""
