@@ -31,8 +31,10 @@ extension Worker {
         }
         switch self.ledger.receive(message, options: options, token: token) {
         case .submit(let id):
+            self.sendReceived(id)
             self.submit(id)
         case .schedule(let id, let due):
+            self.sendReceived(id)
             self.deadlines.insert(id, due: due)
             self.armDeadlineTimer()
             self.updatePrefetch()
@@ -58,7 +60,7 @@ extension Worker {
         }
         let request = job.message.marshalled(hostname: self.nodeName)
         var flags = PoolJob.Flags()
-        if !job.options.acksLate { flags.insert(.reportsStart) }
+        if !job.options.acksLate || self.events.sends(.task) { flags.insert(.reportsStart) }
         if request.holdsExoticValues { flags.insert(.exoticValues) }
         let poolJob = PoolJob(
             id: id,
@@ -140,6 +142,11 @@ extension Worker {
         let message = conclusion.job.message
         self.logger.info("discarding expired task", metadata: self.metadata(of: message))
         if let settle = conclusion.settle { self.settle(settle) }
+        self.sendTaskEvent(.taskRevoked, of: conclusion.job) { event in
+            event.add("terminated", false)
+            event.add("signum", nil as Int?)
+            event.add("expired", true)
+        }
         self.markRevoked(conclusion.job, reason: "expired")
     }
 

@@ -11,6 +11,7 @@ extension Worker {
         switch event {
         case .started(let id, let pid):
             if let settle = self.ledger.started(id, pid: pid, at: self.wallClock()) { self.settle(settle) }
+            if let job = self.ledger[id] { self.sendTaskEvent(.taskStarted, of: job) { _ in } }
         case .finished(let id, let pid, let outcome, let runtime):
             self.finished(id, pid: pid, outcome: outcome, runtime: runtime)
         case .lost(let id, let exit):
@@ -27,6 +28,7 @@ extension Worker {
         guard let conclusion = self.ledger.conclude(id, ending) else { return }
         if let settle = conclusion.settle { self.settle(settle) }
         self.statistics.ended(conclusion.job.message.task)
+        self.sendEnded(conclusion, outcome: outcome, runtime: runtime)
         if self.configuration.logsEachTask, case .success(let result) = outcome {
             var metadata = self.metadata(of: conclusion.job.message)
             metadata[LogKeys.runtime] = "\(runtime)"

@@ -102,6 +102,8 @@ public actor Worker {
             group.addTask { await self.runHeartbeat() }
             defer { group.cancelAll() }
             try await self.serve(loading: load)
+            self.flushEvents()
+            self.sendWorkerEvent(.workerOffline)
             await self.publisher.close()
         }
         return self.phase == .stopping ? .cold : .warm
