@@ -105,9 +105,8 @@ struct FaultTests {
             try await harness.start(PoolTests.code)
             await harness.submit(1, "spin", flags: .reportsStart)
             await harness.submit(2, "add", arguments: "[1, 1]")
-            try await harness.recorder.until("the start") {
-                $0.contains { if case .started(1, _) = $0 { true } else { false } }
-            }
+            // Inside the task itself, where the tracer stores the failure.
+            try await harness.recorder.until("the task's line") { $0.contains { $0.line?.text == "spinning" } }
             #expect(await harness.pool.kill(job: 1, signal: SIGUSR1))
             guard case .failure(let failure, stored: true) = try await harness.recorder.finished(1) else {
                 Issue.record("no failure")

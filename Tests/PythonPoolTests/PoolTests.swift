@@ -65,6 +65,7 @@ struct PoolTests {
 
         @app.task(name="spin")
         def spin():
+            print("spinning")
             while True:
                 pass
 
