@@ -1,4 +1,4 @@
-"""The calls that the agent makes: signals of the parent, decoding, control commands, and writes to the result backend."""
+"""The calls that the agent makes: signals of the parent, decoding, control commands, writes to the result backend."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def perform(loaded: Loaded | None, method: str, arguments: Any) -> Any:
 
 
 def fire(loaded: Loaded, arguments: dict[str, Any]) -> Any:
-    """Fire a parent-side signal: `name` and the fields that describe its subject. The answer: how many receivers ran."""
+    """Fire a parent-side signal: `name`, and the fields that describe its subject. Answers how many receivers ran."""
     from celery import exceptions, signals
 
     name = str(arguments.get("name"))

@@ -393,8 +393,8 @@ def preload() -> None:
     import celery.app.trace
     import celery.backends.base
     import celery.loaders.app
-    import celery.signals
-    import kombu.serialization
+    import celery.signals  # noqa: F401
+    import kombu.serialization  # noqa: F401
 
     from . import calls, load, worker  # noqa: F401
 

@@ -98,11 +98,12 @@ class Worker:
             if not receive(buffer):
                 return 0
             _, flags, _, job, headers_length, info_length, body_length = unpack(buffer)
-            current.job = job
             sink.job = job
-            if flags & wire.REPORT_START:
-                send(wire.NUMBER.pack(9, wire.STARTED, job))
+            # From here on a soft time limit may be raised, so nothing of the job is outside of the `try`.
             try:
+                current.job = job
+                if flags & wire.REPORT_START:
+                    send(wire.NUMBER.pack(9, wire.STARTED, job))
                 if flags & wire.FETCH_BODY:
                     send(wire.NUMBER.pack(9, wire.FETCH, job))
                     kind, data = wire.receive_frame(self.stream)
