@@ -16,7 +16,8 @@ let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
-let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 
 let package = Package(
     name: "armada-agent",
@@ -39,19 +40,20 @@ let package = Package(
     targets: [
         .target(
             name: "AMQP",
-            dependencies: [nioCore, nioPosix, nioSSL, logging, collections],
+            dependencies: [nioCore, nioPosix, nioSSL, logging, deque],
             swiftSettings: settings
         ),
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
+        .target(name: "CPool"),
         .target(
             name: "PythonPool",
-            dependencies: [nioCore, nioPosix, logging, collections],
+            dependencies: ["CPool", nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .target(
             name: "CeleryWorker",
-            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, collections],
+            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, deque, heap],
             swiftSettings: settings
         ),
         .target(
@@ -65,17 +67,25 @@ let package = Package(
         .executableTarget(
             name: "armada-agent",
             dependencies: [
-                "Agent",
+                "Agent", "CeleryWorker", logging, nioCore, nioPosix,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioEmbedded], swiftSettings: settings),
-        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: settings),
-        .testTarget(name: "CeleryTests", dependencies: ["Celery"], swiftSettings: settings),
-        .testTarget(name: "PythonPoolTests", dependencies: ["PythonPool"], swiftSettings: settings),
-        .testTarget(name: "CeleryWorkerTests", dependencies: ["CeleryWorker"], swiftSettings: settings),
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", nioCore], swiftSettings: settings),
+        .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
+        .testTarget(
+            name: "PythonPoolTests",
+            dependencies: ["PythonPool", nioCore, nioPosix, logging, deque],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "CeleryWorkerTests",
+            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", nioCore],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AgentTests",
             dependencies: ["Agent", "JSON", nioCore, nioPosix, logging, subprocess, system],

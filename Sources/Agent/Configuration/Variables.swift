@@ -178,7 +178,7 @@ enum Variables {
         .seconds(0...604_800),
         default: .zero,
         shown: "`0`",
-        "Seconds that a warm shutdown waits for running jobs before it becomes a cold one; 0 waits as long as they take."
+        "Seconds that a warm shutdown waits for running jobs before it turns cold; 0 is as long as they take."
     )
     static let logLevel = EnvironmentVariable(
         "AGENT_LOG_LEVEL",

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// A command on its way, and who waits for its reply.
 struct RESPRequest: Sendable {
@@ -22,11 +23,13 @@ final class RESPChannelHandler: ChannelDuplexHandler {
     }
 
     private let timeout: Duration
+    private let endings: ConnectionEndings
     private var parser: RESPParser
     private var state = State.idle
 
-    init(timeout: Duration, maximumValue: Int) {
+    init(timeout: Duration, maximumValue: Int, endings: ConnectionEndings) {
         self.timeout = timeout
+        self.endings = endings
         self.parser = RESPParser(maximumBulk: maximumValue)
     }
 
@@ -99,7 +102,23 @@ final class RESPChannelHandler: ChannelDuplexHandler {
             deadline.cancel()
             request.promise.fail(error)
         }
+        self.endings.record(error, of: context.channel)
         context.close(promise: nil)
+    }
+}
+
+/// Why channels ended, for whoever comes too late: of a closed channel even the handler is gone.
+///
+/// One of these serves one attempt to connect, in which several addresses of a host may be tried.
+final class ConnectionEndings: Sendable {
+    private let reasons = Mutex<[ObjectIdentifier: RedisError]>([:])
+
+    func record(_ reason: RedisError, of channel: any Channel) {
+        self.reasons.withLock { $0[ObjectIdentifier(channel)] = reason }
+    }
+
+    func reason(of channel: any Channel) -> RedisError? {
+        self.reasons.withLock { $0[ObjectIdentifier(channel)] }
     }
 }
 

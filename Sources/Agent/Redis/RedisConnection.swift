@@ -8,6 +8,7 @@ import NIOSSL
 public struct RedisConnection: Sendable {
     private let channel: any Channel
     private let configuration: RedisConfiguration
+    private let endings: ConnectionEndings
 
     /// Connects, authenticates and selects the database, runs `body`, and closes the connection whatever becomes of it.
     ///
@@ -22,8 +23,9 @@ public struct RedisConnection: Sendable {
         _ body: (RedisConnection) async throws -> Result
     ) async throws -> Result {
         try Task.checkCancellation()
-        let channel = try await Self.connect(to: configuration, on: eventLoop)
-        let connection = RedisConnection(channel: channel, configuration: configuration)
+        let endings = ConnectionEndings()
+        let channel = try await Self.connect(to: configuration, on: eventLoop, endings)
+        let connection = RedisConnection(channel: channel, configuration: configuration, endings: endings)
         do {
             try await connection.prepare()
             let result = try await body(connection)
@@ -67,10 +69,11 @@ public struct RedisConnection: Sendable {
     private func send(_ command: RESPCommand) async throws -> RESPReply {
         let promise = self.channel.eventLoop.makePromise(of: RESPReply.self)
         let channel = self.channel
+        let endings = self.endings
         return try await withTaskCancellationHandler {
-            // On a closed channel the handler is gone, and only the write's own failure tells.
+            // On a closed channel the handler is gone, and only the write's own failure comes back.
             channel.writeAndFlush(RESPRequest(command: command, promise: promise)).whenFailure { error in
-                promise.fail(RedisError(channelError: error))
+                promise.fail(endings.reason(of: channel) ?? RedisError(channelError: error))
             }
             do {
                 return try await promise.futureResult.get()
@@ -88,9 +91,11 @@ public struct RedisConnection: Sendable {
         try? await self.channel.close().get()
     }
 
-    private static func connect(to configuration: RedisConfiguration, on eventLoop: any EventLoop) async throws
-        -> any Channel
-    {
+    private static func connect(
+        to configuration: RedisConfiguration,
+        on eventLoop: any EventLoop,
+        _ endings: ConnectionEndings
+    ) async throws -> any Channel {
         let tls = try configuration.tls.map { (try NIOSSLContext(redis: $0), configuration.host) }
         let timeout = configuration.timeout
         let maximumValue = configuration.maximumValue
@@ -102,12 +107,23 @@ public struct RedisConnection: Sendable {
                     if let (context, host) = tls {
                         try channel.pipeline.syncOperations.addHandler(try Self.tlsHandler(context, host: host))
                     }
-                    let handler = RESPChannelHandler(timeout: timeout, maximumValue: maximumValue)
+                    let handler = RESPChannelHandler(timeout: timeout, maximumValue: maximumValue, endings: endings)
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
         do {
-            return try await bootstrap.connect(host: configuration.host, port: configuration.port).get()
+            let connecting = bootstrap.connect(host: configuration.host, port: configuration.port)
+            // Ends the waiting at once on cancellation, while a connection that still comes is closed.
+            let waiting = eventLoop.makePromise(of: (any Channel).self)
+            connecting.cascade(to: waiting)
+            return try await withTaskCancellationHandler {
+                try await waiting.futureResult.get()
+            } onCancel: {
+                waiting.fail(CancellationError())
+                connecting.whenSuccess { $0.close(promise: nil) }
+            }
+        } catch let error as CancellationError {
+            throw error
         } catch ChannelError.connectTimeout {
             throw RedisError.timedOut("connecting", after: timeout)
         } catch {

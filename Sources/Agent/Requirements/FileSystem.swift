@@ -71,6 +71,25 @@ enum FileSystem {
         return nil
     }
 
+    /// Runs `body` while no other process holds the lock of this file, which ends with the process that holds it.
+    ///
+    /// - Parameter onWait: called once if another holds it.
+    static func withLock<Result>(_ path: String, onWait: () -> Void, _ body: () async throws -> Result) async throws
+        -> Result
+    {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw Failure("can't lock", path) }
+        defer { close(descriptor) }
+        var hasWaited = false
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            guard errno == EWOULDBLOCK || errno == EINTR else { throw Failure("can't lock", path) }
+            if !hasWaited { onWait() }
+            hasWaited = true
+            try await Task.sleep(for: .milliseconds(200))
+        }
+        return try await body()
+    }
+
     /// Removes files of a folder, and the folder.
     static func removeFolder(_ path: String, files: [String]) {
         for file in files { unlink(path + "/" + file) }

@@ -25,7 +25,7 @@ public enum RequirementsError: StartupError, Equatable {
         case .notReadable(let found):
             "REQUIREMENTS_TXT: found \(found), expected a requirements.txt in base64"
         case .noInstaller(let python):
-            "REQUIREMENTS_TXT: found neither uv (on PATH or beside \(python)) nor pip (a module of \(python)), expected one of them"
+            "REQUIREMENTS_TXT: found neither uv, on PATH or beside \(python), nor its module pip, expected one of them"
         case .pythonFailed(let python, let reason, _):
             "AGENT_PYTHON: found \(python), which \(reason), expected Python 3.10 or later"
         case .failed(let tool, let how, _):

@@ -41,6 +41,20 @@ public struct RequirementsInstaller: Sendable {
         let requirements = try Requirements(base64: base64)
         guard !requirements.isEmpty else { return .nothingAsked }
         let target = try await PythonEnvironment.of(python: self.python, environment: self.environment)
+        // Two agents of one machine may share an environment; the second then finds its work done.
+        guard target.isWritable else { return try await self.install(requirements, into: target) }
+        do {
+            return try await FileSystem.withLock(target.packages + "/.armada-agent-requirements.lock") {
+                self.logger.info("another agent installs requirements, waiting for it")
+            } _: {
+                try await self.install(requirements, into: target)
+            }
+        } catch let error as FileSystem.Failure {
+            throw RequirementsError.fileSystem(reason: error.description)
+        }
+    }
+
+    private func install(_ requirements: Requirements, into target: PythonEnvironment) async throws -> Outcome {
         let stamp = Self.stamp(of: requirements, in: target)
         if !requirements.dependsOnLocalFiles, let file = target.stampFile,
             FileSystem.read(file, limit: 1024) == Array(stamp.utf8)

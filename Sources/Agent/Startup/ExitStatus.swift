@@ -2,6 +2,8 @@
 public enum ExitStatus: Int32, Sendable {
     /// An ordered shutdown.
     case success = 0
+    /// A cold shutdown: running jobs were cut short.
+    case cold = 1
     /// Wrong usage of the command line.
     case usage = 64
     /// A server stayed out of reach past its deadline.

@@ -33,8 +33,8 @@ public enum TaskDefinitionError: StartupError, Equatable {
         case .refused(let key, let address, let error):
             return "task definition \(Redaction.quoted(key)): Redis at \(address): \(error)"
         case .invalid(let key, let found):
-            return
-                "task definition \(Redaction.quoted(key)): found \(found), expected a JSON object with a string \"code\""
+            let expected = "expected a JSON object with a string \"code\""
+            return "task definition \(Redaction.quoted(key)): found \(found), \(expected)"
         }
     }
 }

@@ -1,0 +1,181 @@
+"""The calls that the agent makes: signals of the parent, decoding, control commands, and writes to the result backend."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from .load import Loaded, json_safe
+from .standins import MessageStandIn, RequestStandIn
+
+
+class CallError(Exception):
+    """A call that can't be answered."""
+
+
+def perform(loaded: Loaded | None, method: str, arguments: Any) -> Any:
+    """Answer one call."""
+    if method == "ping":
+        return "pong"
+    if loaded is None:
+        raise CallError("nothing is loaded yet")
+    if not isinstance(arguments, dict):
+        raise CallError("the arguments are not an object")
+    if method == "signal":
+        return fire(loaded, arguments)
+    if method == "decode_body":
+        return decode_body(loaded, arguments)
+    if method == "control":
+        return control(loaded, arguments)
+    if method.startswith("backend."):
+        return backend(loaded, method.removeprefix("backend."), arguments)
+    raise CallError(f"unknown method {method!r}")
+
+
+def fire(loaded: Loaded, arguments: dict[str, Any]) -> Any:
+    """Fire a parent-side signal: `name` and the fields that describe its subject. The answer: how many receivers ran."""
+    from celery import exceptions, signals
+
+    name = str(arguments.get("name"))
+    signal = getattr(signals, name, None) if name in signals.__all__ else None
+    if signal is None:
+        raise CallError(f"unknown signal {name!r}")
+    worker = loaded.worker
+    fields: dict[str, Any] = arguments.get("fields") or {}
+    sender: Any
+    values: dict[str, Any] = {}
+    if name in ("worker_ready", "heartbeat_sent"):
+        sender = worker.consumer
+    elif name in ("worker_shutting_down",):
+        sender = worker.hostname
+        values = {key: fields.get(key) for key in ("sig", "how", "exitcode")}
+    elif name in ("worker_shutdown", "worker_before_create_process"):
+        sender = worker
+    elif name == "task_received":
+        sender = worker.consumer
+        values = {"request": RequestStandIn(loaded.app, worker.hostname, fields)}
+    elif name == "task_revoked":
+        request = RequestStandIn(loaded.app, worker.hostname, fields)
+        sender = request.task
+        values = {"request": request, **{key: fields.get(key) for key in ("terminated", "signum", "expired")}}
+    elif name == "task_rejected":
+        sender = worker.consumer
+        values = {"message": MessageStandIn(fields), "exc": error_from(fields)}
+    elif name == "task_unknown":
+        sender = worker.consumer
+        values = {
+            "message": MessageStandIn(fields),
+            "exc": exceptions.NotRegistered(fields.get("name")),
+            "name": fields.get("name"),
+            "id": fields.get("id"),
+        }
+    elif name == "task_failure":
+        request = RequestStandIn(loaded.app, worker.hostname, fields)
+        sender = request.task
+        values = {
+            "task_id": request.id,
+            "exception": error_from(fields),
+            "args": request.args,
+            "kwargs": request.kwargs,
+            "traceback": fields.get("traceback"),
+            "einfo": None,
+        }
+    elif name == "task_retry":
+        request = RequestStandIn(loaded.app, worker.hostname, fields)
+        sender = request.task
+        values = {"request": request, "reason": error_from(fields), "einfo": None}
+    else:
+        raise CallError(f"{name} is not fired by a worker's parent")
+    if name == "worker_ready":
+        import logging
+
+        logging.getLogger("celery.apps.worker").info("%s ready.", worker.hostname)
+    return len(signal.send(sender=sender, **values))
+
+
+def error_from(fields: dict[str, Any]) -> BaseException:
+    """The exception that a call describes by type and arguments."""
+    from billiard import exceptions as billiard
+    from celery import exceptions
+
+    kind = str(fields.get("exception_type") or "")
+    known: Any = getattr(exceptions, kind, None) or getattr(billiard, kind, None)
+    text = fields.get("exception")
+    if isinstance(known, type) and issubclass(known, BaseException):
+        return known(text)
+    return Exception(text)
+
+
+def decode_body(loaded: Loaded, arguments: dict[str, Any]) -> Any:
+    """Decode a message body for `inspect`: JSON-safe args and kwargs."""
+    args, kwargs, _ = payload(loaded, arguments)
+    return {"args": json_safe(args), "kwargs": json_safe(kwargs)}
+
+
+def payload(loaded: Loaded, arguments: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """args, kwargs and embedded options of a message body."""
+    from kombu.compression import decompress
+    from kombu.serialization import loads, prepare_accept_content
+
+    body = base64.b64decode(arguments.get("body") or "")
+    if arguments.get("compression"):
+        body = decompress(body, arguments["compression"])
+    value = loads(
+        body,
+        arguments.get("content_type"),
+        arguments.get("content_encoding"),
+        accept=prepare_accept_content(loaded.app.conf.accept_content),
+    )
+    args, kwargs, embed = value
+    return args, kwargs, embed or {}
+
+
+def control(loaded: Loaded, arguments: dict[str, Any]) -> Any:
+    """Run one of the user's own control commands: {"ok": its answer}."""
+    from celery.worker.control import Panel
+
+    name = str(arguments.get("name"))
+    command = Panel.data.get(name)
+    if command is None:
+        raise CallError(f"unknown command {name!r}")
+    state = ControlState(loaded)
+    return {"ok": json_safe(command(state, **(arguments.get("arguments") or {})))}
+
+
+class ControlState:
+    """The first argument of a control command."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.app = loaded.app
+        self.hostname = loaded.worker.hostname
+        self.consumer = loaded.worker.consumer
+        self.tset = set
+
+
+def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
+    """A write to the result backend that Celery's parent makes; runs in the clerk."""
+    from celery.app.task import Context
+
+    app = loaded.app
+    headers: dict[str, Any] = arguments.get("headers") or {}
+    task_id = str(headers.get("id") or arguments.get("id"))
+    task = app.tasks.get(headers.get("task"))
+    target = task.backend if task is not None else app.backend
+    fields: dict[str, Any] = {**headers, **(arguments.get("info") or {})}
+    if arguments.get("body"):
+        args, kwargs, embed = payload(loaded, arguments)
+        fields.update({"args": args, "kwargs": kwargs}, **embed)
+    request = Context(fields)
+    store = bool(arguments.get("store_result", True))
+    if action == "mark_as_failure":
+        error = error_from(arguments)
+        if arguments.get("exception_type") == "NotRegistered":
+            request = Context({**fields, "task": headers.get("task")})
+        target.mark_as_failure(task_id, error, request=request, store_result=store)
+    elif action == "mark_as_revoked":
+        target.mark_as_revoked(task_id, arguments.get("reason") or "", request=request, store_result=store)
+    elif action == "mark_as_retry":
+        target.mark_as_retry(task_id, error_from(arguments), arguments.get("traceback"), request=request)
+    else:
+        raise CallError(f"unknown method 'backend.{action}'")
+    return None

@@ -1,0 +1,284 @@
+"""Loading the user's code as a Celery worker would, and describing the result."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import linecache
+import os
+import platform
+import sys
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+from .output import TextStream, tag_levels
+from .standins import WorkerStandIn
+
+CODE_NAME = "<agent code>"
+
+
+class LoadError(Exception):
+    """The user's code can't be run: what kind of error, one message, and the traceback of the user's own lines."""
+
+    def __init__(self, kind: str, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.text = text
+
+
+class Loaded:
+    """The application and what stands for its worker."""
+
+    def __init__(self, app: Any, worker: WorkerStandIn) -> None:
+        self.app = app
+        self.worker = worker
+
+
+def load(request: dict[str, Any], streams: list[TextStream]) -> Loaded:
+    """Do what LOAD asks for, firing the signals of a worker's start in Celery's order."""
+    mode = request.get("mode")
+    try:
+        if mode == "armada":
+            app = execute(request)
+        elif mode == "app":
+            app = find(request)
+        else:
+            raise LoadError("invalid", f"unknown mode {mode!r}")
+        return Loaded(app, start(app, request, streams))
+    except LoadError:
+        raise
+    except BaseException as error:
+        raise described(error) from error
+
+
+def execute(request: dict[str, Any]) -> Any:
+    """Make the app and execute the code of an agent message with it."""
+    from celery import Celery
+
+    message = request.get("message")
+    if isinstance(message, str):
+        try:
+            message = json.loads(message)
+        except ValueError as error:
+            raise LoadError("invalid", f"the agent message is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise LoadError("invalid", f"the agent message is not an object but {type(message).__name__}")
+    code = message.get("code")
+    if not isinstance(code, str):
+        found = "missing" if "code" not in message else f"of type {type(code).__name__}"
+        raise LoadError("invalid", f"the agent message's `code` is {found}; expected Python source as a string")
+    message["run_id"] = str(request.get("run_id", ""))
+    message["pod_index"] = str(request.get("pod_index", ""))
+    app = Celery("celery_app", broker=request.get("broker_url"))
+    # Tracebacks and inspect show the user's own lines.
+    linecache.cache[CODE_NAME] = (len(code), None, code.splitlines(keepends=True), CODE_NAME)
+    compiled = compile(code, CODE_NAME, "exec", dont_inherit=True)
+    exec(compiled, {"app": app, "agent_message": message})
+    return app
+
+
+def find(request: dict[str, Any]) -> Any:
+    """Import the app that `-A` names."""
+    directory = request.get("workdir") or os.getcwd()
+    if request.get("workdir"):
+        os.chdir(directory)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    from celery.app.utils import find_app
+
+    name = str(request.get("app"))
+    for variable, key in (("CELERY_LOADER", "loader"), ("CELERY_CONFIG_MODULE", "config")):
+        if request.get(key):
+            os.environ[variable] = str(request[key])
+    app = find_app(name)
+    if request.get("broker_url"):
+        app.conf.broker_url = request["broker_url"]
+        app.conf.broker_read_url = app.conf.broker_write_url = request["broker_url"]
+    if request.get("result_backend"):
+        app.conf.result_backend = request["result_backend"]
+    return app
+
+
+def start(app: Any, request: dict[str, Any], streams: list[TextStream]) -> WorkerStandIn:
+    """The steps of `celery.worker.WorkController.__init__` and `celery.apps.worker.Worker` that users can observe."""
+    from celery import signals
+    from celery.app import trace
+
+    hostname = str(request.get("hostname") or "celery@localhost")
+    options: dict[str, Any] = request.get("options") or {}
+    app.set_current()
+    app.loader.init_worker()
+    trace.setup_worker_optimizations(app, hostname)
+    worker = WorkerStandIn(app, hostname, options)
+    signals.celeryd_init.send(sender=hostname, instance=worker, conf=app.conf, options=options)
+    select_queues(app, request, hostname)
+    for module in options.get("include") or ():
+        app.loader.import_task_module(module)
+    signals.worker_init.send(sender=worker)
+    loglevel = options.get("loglevel") or "WARNING"
+    app.log.setup(loglevel, options.get("logfile"), False, "WARNING", colorize=False, hostname=hostname)
+    if app.conf.worker_redirect_stdouts:
+        tag_levels(streams)
+    trace.setup_worker_optimizations(app, hostname)
+    signals.celeryd_after_setup.send(sender=hostname, instance=worker, conf=app.conf)
+    return worker
+
+
+def select_queues(app: Any, request: dict[str, Any], hostname: str) -> None:
+    """Apply -Q and -X as Celery's worker does."""
+    queues = app.amqp.queues
+    for action, key in ((queues.select, "queues"), (queues.deselect, "exclude_queues")):
+        try:
+            action(request.get(key) or [])
+        except KeyError as error:
+            raise LoadError("invalid", f"unknown queue {error} in {key}; task_create_missing_queues is off") from None
+    if app.conf.worker_direct:
+        from celery.utils.nodenames import worker_direct
+
+        queues.select_add(worker_direct(hostname))
+
+
+def described(error: BaseException) -> LoadError:
+    """An exception of the user's code as a LoadError."""
+    if isinstance(error, SyntaxError):
+        kind = "syntax_error"
+        message = f"{type(error).__name__}: {error.msg} (line {error.lineno})"
+    elif isinstance(error, ModuleNotFoundError):
+        kind = "import_error"
+        message = f"{type(error).__name__}: {error}"
+    elif isinstance(error, ImportError):
+        kind = "import_error"
+        message = f"{type(error).__name__}: {error}"
+    elif isinstance(error, SystemExit):
+        kind = "system_exit"
+        message = f"the code called sys.exit({error.code!r})"
+    else:
+        kind = "exception"
+        message = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    own = user_frames(error.__traceback__)
+    text = "".join(traceback.format_exception(type(error), error, own))
+    return LoadError(kind, message, text)
+
+
+def user_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback below this package's own frames."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(folder):
+        trace = trace.tb_next
+    return trace
+
+
+CONF = (
+    "broker_url broker_read_url broker_write_url broker_transport_options broker_connection_timeout "
+    "broker_connection_retry broker_connection_retry_on_startup broker_connection_max_retries "
+    "broker_channel_error_retry broker_failover_strategy broker_heartbeat broker_heartbeat_checkrate "
+    "broker_login_method broker_use_ssl broker_native_delayed_delivery_queue_type broker_pool_limit "
+    "accept_content result_backend enable_utc timezone task_default_queue task_default_queue_type "
+    "task_default_exchange task_default_exchange_type task_default_routing_key task_create_missing_queues "
+    "task_create_missing_queue_type task_queue_max_priority task_acks_late task_acks_on_failure_or_timeout "
+    "task_acks_on_failure task_acks_on_timeout task_reject_on_worker_lost task_time_limit task_soft_time_limit "
+    "task_default_rate_limit task_serializer task_ignore_result task_store_errors_even_if_ignored "
+    "worker_concurrency worker_prefetch_multiplier worker_eta_task_limit worker_disable_prefetch "
+    "worker_enable_prefetch_count_reduction worker_cancel_long_running_tasks_on_connection_loss "
+    "worker_soft_shutdown_timeout worker_enable_soft_shutdown_on_idle worker_disable_rate_limits "
+    "worker_enable_remote_control worker_send_task_events worker_max_tasks_per_child "
+    "worker_max_memory_per_child worker_proc_alive_timeout worker_lost_wait worker_pool worker_pool_restarts "
+    "worker_autoscaler worker_consumer worker_state_db worker_direct worker_detect_quorum_queues "
+    "worker_timer_precision worker_deduplicate_successful_tasks worker_log_format worker_task_log_format "
+    "worker_redirect_stdouts worker_redirect_stdouts_level worker_hijack_root_logger "
+    "event_exchange event_exchange_prefix event_serializer event_queue_expires event_queue_ttl "
+    "event_queue_prefix event_queue_exclusive event_queue_durable control_exchange control_queue_ttl "
+    "control_queue_expires control_queue_exclusive control_queue_durable"
+).split()
+
+TASK_OPTIONS = (
+    "acks_late acks_on_failure_or_timeout acks_on_failure acks_on_timeout reject_on_worker_lost ignore_result "
+    "store_errors_even_if_ignored rate_limit time_limit soft_time_limit send_events track_started exchange "
+    "routing_key queue priority expires serializer max_retries default_retry_delay typing"
+).split()
+
+
+def json_safe(value: Any) -> Any:
+    """A value as JSON has it, or None for what JSON can't hold."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [json_safe(item) for item in value]
+    return str(value)
+
+
+def manifest(loaded: Loaded) -> dict[str, Any]:
+    """All that the agent needs to know of the application."""
+    import celery
+    import kombu
+
+    app = loaded.app
+    conf = app.conf
+    settings = {key: json_safe(conf.get(key)) for key in CONF if key in conf}
+    tasks = {
+        name: {option: json_safe(getattr(task, option)) for option in TASK_OPTIONS if hasattr(task, option)}
+        for name, task in app.tasks.items()
+    }
+    queues = [json_safe(queue.as_dict(recurse=True)) for queue in app.amqp.queues.consume_from.values()]
+    default = app.amqp.queues.default_exchange if hasattr(app.amqp.queues, "default_exchange") else None
+    return {
+        "celery": celery.__version__,
+        "kombu": kombu.__version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "sw_sys": platform.system(),
+        "sw_ver": celery.__version__,
+        "pid": os.getpid(),
+        "app": app.main,
+        "hostname": loaded.worker.hostname,
+        "conf": settings,
+        "tasks": tasks,
+        "queues": queues,
+        "default_exchange": json_safe(default.as_dict()) if default is not None else None,
+        "accept_content": accepted(conf.accept_content),
+        "control_commands": control_commands(),
+        "receivers": receivers(),
+        "utcoffset": (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600,
+        "oid": app.thread_oid if hasattr(app, "thread_oid") else app.oid,
+        "unsupported": unsupported(app),
+        "backend": app.backend.as_uri() if conf.result_backend else None,
+    }
+
+
+def accepted(names: Any) -> list[str]:
+    """The MIME types that `accept_content` allows."""
+    from kombu.serialization import prepare_accept_content
+
+    return sorted(str(name) for name in prepare_accept_content(names) or ())
+
+
+def control_commands() -> list[str]:
+    """The user's own remote-control commands."""
+    module = sys.modules.get("celery.worker.control")
+    if module is None:
+        return []
+    return sorted(
+        name for name, function in module.Panel.data.items() if getattr(function, "__module__", None) != module.__name__
+    )
+
+
+def receivers() -> list[str]:
+    """The signals that have receivers: the others need not be fired."""
+    signals = importlib.import_module("celery.signals")
+    return sorted(name for name in signals.__all__ if getattr(signals, name).receivers)
+
+
+def unsupported(app: Any) -> list[str]:
+    """What this app asks of Celery's own worker that the agent doesn't have."""
+    found = [f"bootsteps of the {name}" for name, steps in app.steps.items() if steps]
+    if app.conf.worker_pool not in (None, "prefork"):
+        found.append(f"worker_pool {app.conf.worker_pool!r}")
+    for key, standard in (("worker_consumer", "celery.worker.consumer:Consumer"),):
+        if app.conf.get(key) not in (None, standard):
+            found.append(f"{key} {app.conf.get(key)!r}")
+    return found

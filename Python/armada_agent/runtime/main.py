@@ -1,0 +1,409 @@
+"""The Python main process: loads the user's code once, forks workers, and reports their ends.
+
+It is single-threaded, so that forking is safe, and does nothing slow but to load: what may hang goes to the clerk.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from . import wire
+from .output import TextStream
+
+CONTROL_DESCRIPTOR = 3
+SPAWN_DESCRIPTOR = 4
+CLERK_BACKLOG = 1000
+
+
+@dataclass
+class Child:
+    """A forked worker that has not been reaped."""
+
+    pid: int
+    index: int
+    generation: int
+
+
+@dataclass
+class Pending:
+    """A call that the clerk has been given."""
+
+    deadline: float
+
+
+class Main:
+    """The main process."""
+
+    def __init__(self, streams: list[TextStream]) -> None:
+        self.control = socket.socket(fileno=CONTROL_DESCRIPTOR)
+        self.spawns = socket.socket(fileno=SPAWN_DESCRIPTOR)
+        for each in (self.control, self.spawns):
+            each.set_inheritable(False)
+        self.streams = streams
+        self.children: dict[int, Child] = {}
+        self.loaded: Any = None
+        self.limits = (0, 0)
+        self.received = bytearray()
+        self.clerk: socket.socket | None = None
+        self.clerk_pid = 0
+        self.clerk_calls: dict[int, Pending] = {}
+        self.wakeup_read, self.wakeup_write = os.pipe()
+        for descriptor in (self.wakeup_read, self.wakeup_write):
+            os.set_blocking(descriptor, False)
+
+    def run(self) -> None:
+        """Boot, then serve until the agent is gone or says stop."""
+        signal.set_wakeup_fd(self.wakeup_write, warn_on_full_buffer=False)
+        # Handlers in place of SIG_IGN, so that what the user's code executes starts with the defaults.
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
+            signal.signal(number, nothing)
+        wire.send_frame(self.control, wire.BOOTED, os.getpid().to_bytes(4, "little"))
+        preload()
+        poll = select.poll()
+        for source in (self.control.fileno(), self.spawns.fileno(), self.wakeup_read):
+            poll.register(source, select.POLLIN)
+        clerk_registered = -1
+        while True:
+            clerk = self.clerk.fileno() if self.clerk is not None else -1
+            if clerk != clerk_registered:
+                if clerk_registered >= 0:
+                    poll.unregister(clerk_registered)
+                if clerk >= 0:
+                    poll.register(clerk, select.POLLIN)
+                clerk_registered = clerk
+            ready = {descriptor for descriptor, _ in poll.poll(self.timeout())}
+            if self.wakeup_read in ready:
+                drain(self.wakeup_read)
+            # Always: a signal that arrived while user code replaced the wake-up descriptor is not missed.
+            self.reap()
+            if clerk in ready:
+                self.relay_reply()
+            self.expire_calls()
+            if self.control.fileno() in ready and not self.receive():
+                self.end()
+            if self.spawns.fileno() in ready:
+                self.fork_worker()
+
+    def timeout(self) -> int:
+        """How long to wait, in milliseconds."""
+        if self.clerk_calls:
+            return 50
+        return 1000 if self.children else 60000
+
+    def receive(self) -> bool:
+        """Read what has come over the control socket and act on its frames; False when the agent is gone."""
+        data = self.control.recv(1 << 18)
+        if not data:
+            return False
+        self.received += data
+        while len(self.received) >= 5:
+            length, kind = wire.HEADER.unpack_from(self.received)
+            if not 1 <= length <= wire.FRAME_LIMIT:
+                raise ValueError(f"frame of {length} bytes")
+            if len(self.received) < 4 + length:
+                break
+            payload = bytes(self.received[5 : 4 + length])
+            del self.received[: 4 + length]
+            if not self.handle(kind, payload):
+                return False
+        return True
+
+    def handle(self, kind: int, payload: bytes) -> bool:
+        """Act on one frame; False to stop."""
+        if kind == wire.LOAD:
+            self.load(payload)
+        elif kind == wire.CALL:
+            self.call(payload)
+        elif kind == wire.KILL:
+            index, generation, number = wire.KILL_BODY.unpack(payload)
+            for child in self.children.values():
+                if child.index == index and child.generation == generation:
+                    os.kill(child.pid, number)
+        elif kind == wire.STOP:
+            return False
+        return True
+
+    def load(self, payload: bytes) -> None:
+        """Load the user's code and report the manifest, or what is wrong."""
+        from .load import LoadError, load, manifest
+
+        try:
+            request = json.loads(payload)
+            loaded = load(request, self.streams)
+            options = request.get("options") or {}
+            conf = loaded.app.conf
+            self.limits = (
+                int(options.get("max_tasks_per_child") or conf.worker_max_tasks_per_child or 0),
+                int(options.get("max_memory_per_child") or conf.worker_max_memory_per_child or 0),
+            )
+            result = manifest(loaded)
+        except LoadError as error:
+            self.fail_load(error)
+            return
+        except BaseException as error:
+            from .load import described
+
+            self.fail_load(described(error))
+            return
+        self.loaded = loaded
+        signal.set_wakeup_fd(self.wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, nothing)
+        self.flush()
+        wire.send_json(self.control, wire.LOADED, result)
+        # What lives now is shared with the workers: the collector must not touch, and so copy, its pages.
+        gc.collect()
+        gc.freeze()
+
+    def fail_load(self, error: Any) -> None:
+        """Report why the code can't be run."""
+        self.flush()
+        texts = wire.sized(error.kind) + wire.sized(error.message) + wire.sized(error.text)
+        wire.send_frame(self.control, wire.LOAD_FAILED, texts)
+
+    def flush(self) -> None:
+        """Send unfinished lines before a frame that says the code has run."""
+        for stream in self.streams:
+            stream.finish_line()
+
+    def call(self, payload: bytes) -> None:
+        """Answer a call, here or by way of the clerk."""
+        from .calls import perform
+
+        identity, milliseconds, method_length = wire.CALL_HEAD.unpack_from(payload)
+        start = wire.CALL_HEAD.size
+        method = payload[start : start + method_length].decode("utf-8", "replace")
+        if method.startswith("backend."):
+            self.hand_to_clerk(identity, milliseconds, payload)
+            return
+        try:
+            arguments = json.loads(payload[start + method_length :] or b"null")
+            answer = perform(self.loaded, method, arguments)
+        except BaseException as error:
+            self.fail_call(identity, type(error).__name__, str(error))
+            return
+        wire.send_json(self.control, wire.REPLY, answer, identity.to_bytes(8, "little"))
+
+    def fail_call(self, identity: int, kind: str, message: str) -> None:
+        """Report that a call failed."""
+        payload = identity.to_bytes(8, "little") + wire.sized(kind) + wire.sized(message)
+        wire.send_frame(self.control, wire.CALL_FAILED, payload)
+
+    def fork_worker(self) -> None:
+        """Take one SPAWN message and fork the worker that it asks for."""
+        message, descriptors, _, _ = socket.recv_fds(self.spawns, 64, 16, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        if not message:
+            self.end()
+        index, generation = wire.SPAWN.unpack_from(message)
+        if self.loaded is not None and self.loaded.worker is not None:
+            self.before_fork()
+        self.flush()
+        pid = os.fork()
+        if pid == 0:
+            self.become_worker(index, generation, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.children[pid] = Child(pid, index, generation)
+        self.control.sendall(wire.FORKED.pack(13, wire.WORKER_FORKED, index, generation, pid))
+
+    def before_fork(self) -> None:
+        """Fire `worker_before_create_process`."""
+        from celery import signals
+
+        try:
+            signals.worker_before_create_process.send(sender=self.loaded.worker)
+        except Exception as error:
+            print(f"worker_before_create_process: {error!r}", file=sys.stderr)
+
+    def become_worker(self, index: int, generation: int, descriptors: list[int]) -> NoReturn:
+        """In the child: leave the main process behind and run jobs."""
+        try:
+            self.leave_parent()
+            jobs_descriptor, stream_descriptor, stdout, stderr, *_ = descriptors
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            os.close(stdout)
+            os.close(stderr)
+            from .worker import Worker
+
+            jobs = socket.socket(fileno=jobs_descriptor)
+            stream = socket.socket(fileno=stream_descriptor)
+            worker = Worker(self.loaded.app, self.loaded.worker.hostname, index, jobs, stream, self.limits)
+            worker.run(self.streams)
+        except BaseException as error:
+            os.write(2, f"worker {index}.{generation} did not start: {error!r}\n".encode(errors="replace"))
+        os._exit(70)
+
+    def leave_parent(self) -> None:
+        """In a forked child: die with the main process, and close what belongs to it."""
+        from billiard.util import set_pdeathsig
+
+        parent = os.getppid()
+        set_pdeathsig(signal.SIGKILL)
+        if os.getppid() != parent or parent == 1:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        self.control.close()
+        self.spawns.close()
+        os.close(self.wakeup_read)
+        os.close(self.wakeup_write)
+        if self.clerk is not None:
+            self.clerk.close()
+
+    def hand_to_clerk(self, identity: int, milliseconds: int, payload: bytes) -> None:
+        """Queue a call for the clerk, starting it if there is none."""
+        if self.loaded is None:
+            self.fail_call(identity, "CallError", "nothing is loaded yet")
+            return
+        if len(self.clerk_calls) >= CLERK_BACKLOG:
+            self.fail_call(identity, "Overloaded", "too many backend calls are waiting")
+            return
+        if self.clerk is None:
+            self.fork_clerk()
+        clerk = self.clerk
+        if clerk is None:
+            self.fail_call(identity, "ClerkLost", "the clerk could not be started")
+            return
+        try:
+            clerk.send(payload, socket.MSG_DONTWAIT)
+        except OSError as error:
+            self.fail_call(identity, "Overloaded", f"the clerk does not take the call: {error}")
+            return
+        self.clerk_calls[identity] = Pending(time.monotonic() + milliseconds / 1000)
+
+    def fork_clerk(self) -> None:
+        """Fork the process that does the slow calls."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (mine, theirs):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.flush()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                mine.close()
+                self.leave_parent()
+                from .clerk import serve
+
+                serve(self.loaded, theirs)
+            except BaseException as error:
+                os.write(2, f"clerk: {error!r}\n".encode(errors="replace"))
+            os._exit(0)
+        theirs.close()
+        self.clerk = mine
+        self.clerk_pid = pid
+
+    def relay_reply(self) -> None:
+        """Pass one answer of the clerk on."""
+        if self.clerk is None:
+            return
+        try:
+            message = self.clerk.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self.drop_clerk("the clerk process ended")
+            return
+        kind = message[0]
+        (identity,) = struct.unpack_from("<Q", message, 1)
+        if self.clerk_calls.pop(identity, None) is not None:
+            wire.send_frame(self.control, kind, message[1:])
+
+    def drop_clerk(self, reason: str) -> None:
+        """Forget the clerk; its calls fail. The next call starts another."""
+        if self.clerk is not None:
+            self.clerk.close()
+            self.clerk = None
+        if self.clerk_pid:
+            try:
+                os.kill(self.clerk_pid, signal.SIGKILL)
+                os.waitpid(self.clerk_pid, 0)
+            except OSError:
+                pass
+            self.clerk_pid = 0
+        calls, self.clerk_calls = self.clerk_calls, {}
+        for identity in calls:
+            self.fail_call(identity, "ClerkLost", reason)
+
+    def expire_calls(self) -> None:
+        """A clerk that is past a call's deadline hangs: it is replaced."""
+        now = time.monotonic()
+        if any(call.deadline < now for call in self.clerk_calls.values()):
+            self.drop_clerk("the result backend did not answer in time")
+
+    def reap(self) -> None:
+        """Report the workers that have ended. Only known children: the user's code may have its own."""
+        for child in list(self.children.values()):
+            try:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = child.pid, 0
+            if pid == 0:
+                continue
+            del self.children[child.pid]
+            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+            self.control.sendall(
+                wire.EXITED.pack(21, wire.WORKER_EXITED, child.index, child.generation, child.pid, code, number)
+            )
+
+    def end(self) -> NoReturn:
+        """Leave, and take every child along."""
+        for child in self.children.values():
+            try:
+                os.kill(child.pid, signal.SIGKILL)
+            except OSError:
+                pass
+        self.clerk_calls.clear()
+        self.drop_clerk("")
+        self.flush()
+        os._exit(0)
+
+
+def nothing(_: int, __: object) -> None:
+    """Be woken by a signal."""
+
+
+def drain(descriptor: int) -> None:
+    """Empty a pipe."""
+    try:
+        while os.read(descriptor, 4096):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def preload() -> None:
+    """Import what every worker needs, while the agent is still reaching its servers."""
+    import celery.app.amqp
+    import celery.app.log
+    import celery.app.task
+    import celery.app.trace
+    import celery.backends.base
+    import celery.loaders.app
+    import celery.signals
+    import kombu.serialization
+
+    from . import calls, load, worker  # noqa: F401
+
+
+def main() -> None:
+    """Entry point."""
+    out = TextStream(1, wire.STDOUT)
+    err = TextStream(2, wire.STDERR)
+    sys.stdout = sys.__stdout__ = out  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = err  # type: ignore[assignment, misc]
+    sys.argv = ["armada-agent"]
+    Main([out, err]).run()

@@ -1,0 +1,112 @@
+"""Objects that stand for Celery's worker, consumer and request where user code receives them from signals."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from typing import Any
+
+
+class WorkerStandIn:
+    """What a receiver of `celeryd_init`, `worker_init` or `worker_shutdown` may read of a worker."""
+
+    def __init__(self, app: Any, hostname: str, options: dict[str, Any]) -> None:
+        conf = app.conf
+        self.app = app
+        self.hostname = hostname
+        self.options = options
+        self.startup_time = datetime.now(timezone.utc)
+        self.loglevel = options.get("loglevel") or "WARN"
+        self.logfile = options.get("logfile")
+        self.concurrency = options.get("concurrency") or conf.worker_concurrency or 1
+        self.pool_cls = "prefork"
+        self.pool: Any = None
+        self.autoscale = options.get("autoscale")
+        self.task_events = options.get("task_events", conf.worker_send_task_events)
+        self.time_limit = options.get("time_limit") or conf.task_time_limit
+        self.soft_time_limit = options.get("soft_time_limit") or conf.task_soft_time_limit
+        self.prefetch_multiplier = options.get("prefetch_multiplier") or conf.worker_prefetch_multiplier
+        self.max_tasks_per_child = options.get("max_tasks_per_child") or conf.worker_max_tasks_per_child
+        self.max_memory_per_child = options.get("max_memory_per_child") or conf.worker_max_memory_per_child
+        self.disable_rate_limits = conf.worker_disable_rate_limits
+        self.quiet = bool(options.get("quiet"))
+        self.purge = False
+        self.pidfile = options.get("pidfile")
+        self.exitcode: int | None = None
+        self.consumer = ConsumerStandIn(self)
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<Worker: {self.hostname} (running)>"
+
+
+class ConsumerStandIn:
+    """What a receiver of `worker_ready` or `task_received` may read of a consumer."""
+
+    def __init__(self, controller: WorkerStandIn) -> None:
+        self.controller = controller
+        self.app = controller.app
+        self.hostname = controller.hostname
+        self.pid = os.getpid()
+        self.initial_prefetch_count = 0
+        self.restart_count = 0
+
+    @property
+    def pool(self) -> Any:
+        return self.controller.pool
+
+    def __repr__(self) -> str:
+        return f"<Consumer: {self.hostname} (running)>"
+
+
+class MessageStandIn:
+    """What a receiver of `task_rejected` or `task_unknown` may read of a message."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.headers: dict[str, Any] = fields.get("headers") or {}
+        self.properties: dict[str, Any] = fields.get("properties") or {}
+        self.delivery_info: dict[str, Any] = fields.get("delivery_info") or {}
+        self.content_type = self.properties.get("content_type")
+        self.content_encoding = self.properties.get("content_encoding")
+        self.body = fields.get("body")
+        self.payload = fields.get("payload")
+        self.acknowledged = True
+
+
+class RequestStandIn:
+    """What a receiver of `task_received` or `task_revoked` may read of a request."""
+
+    def __init__(self, app: Any, hostname: str, fields: dict[str, Any]) -> None:
+        headers: dict[str, Any] = fields.get("headers") or {}
+        self.app = app
+        self.hostname = hostname
+        self.message = self._message = MessageStandIn(fields)
+        self.request_dict: dict[str, Any] = {**headers, **(fields.get("info") or {})}
+        self.id = self.task_id = headers.get("id")
+        self.name = self.task_name = self.type = headers.get("task")
+        self.args = fields.get("args")
+        self.kwargs = fields.get("kwargs")
+        self.argsrepr = headers.get("argsrepr", "")
+        self.kwargsrepr = headers.get("kwargsrepr", "")
+        self.root_id = headers.get("root_id")
+        self.parent_id = headers.get("parent_id")
+        self.group = headers.get("group")
+        self.group_index = headers.get("group_index")
+        self.eta = headers.get("eta")
+        self.expires = headers.get("expires")
+        self.correlation_id = self.message.properties.get("correlation_id")
+        self.reply_to = self.message.properties.get("reply_to")
+        self.delivery_info = self.message.delivery_info
+        self.worker_pid = fields.get("worker_pid")
+        self.time_start = fields.get("time_start")
+        self.acknowledged = bool(fields.get("acknowledged"))
+
+    @property
+    def task(self) -> Any:
+        return self.app.tasks.get(self.name)
+
+    def __repr__(self) -> str:
+        return f"<Request: {self.name}[{self.id}] {self.argsrepr} {self.kwargsrepr}>"

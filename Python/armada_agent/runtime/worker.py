@@ -1,0 +1,332 @@
+"""A worker: runs jobs one after another with Celery's own tracer, until its job socket ends."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timezone
+from decimal import Decimal
+from types import FrameType
+from typing import Any, NoReturn
+
+from . import wire
+from .output import FrameSink, TextStream, tag_levels
+
+RECYCLE = 155
+
+
+class Worker:
+    """The state of one forked worker process."""
+
+    def __init__(
+        self,
+        app: Any,
+        hostname: str,
+        index: int,
+        jobs: socket.socket,
+        stream: socket.socket,
+        limits: tuple[int, int],
+    ) -> None:
+        self.app = app
+        self.hostname = hostname
+        self.index = index
+        self.jobs = jobs
+        self.stream = stream
+        self.maximum_tasks, self.maximum_memory = limits
+        # Threads of the user's may print while a result is sent.
+        self.lock = threading.RLock()
+        self.sink = FrameSink(stream, self.lock)
+        self.streams: list[TextStream] = []
+
+    def run(self, streams: list[TextStream]) -> NoReturn:
+        """Initialise as Celery's prefork child does, serve jobs, and leave the process."""
+        code = 1
+        try:
+            self.streams = streams
+            if self.app.conf.worker_redirect_stdouts:
+                for each in streams:
+                    each.redirect(self.sink)
+                tag_levels(streams)
+            initialise(self.app, self.hostname, self.index)
+            self.stream.sendall(wire.HEADER.pack(5, wire.READY) + os.getpid().to_bytes(4, "little"))
+            code = self.serve()
+        except SystemExit as exit_request:
+            code = exit_code(exit_request)
+        except KeyboardInterrupt:
+            code = 1
+        except (BrokenPipeError, ConnectionResetError, wire.ConnectionLost):
+            code = 1
+        except BaseException:
+            text = traceback.format_exc()
+            try:
+                wire.send_frame(self.stream, wire.FATAL, wire.encode(text))
+            except OSError:
+                pass
+        finish(code, self.streams)
+
+    def serve(self) -> int:
+        """Run jobs until the socket ends: the exit code."""
+        from celery.app.trace import fast_trace_task
+        from kombu.compression import decompress
+
+        sink = self.sink
+        out, err = self.streams
+        buffer = bytearray(wire.JOB_LIMIT)
+        view = memoryview(buffer)
+        receive = self.jobs.recv_into
+        sendall = self.stream.sendall
+        lock = self.lock
+
+        def send(frame: bytes) -> None:
+            with lock:
+                sendall(frame)
+
+        loads = marshal.loads
+        unpack = wire.JOB.unpack_from
+        offset = wire.JOB.size
+        pack = wire.RESULT_HEAD.pack
+        done = 0
+        limited = bool(self.maximum_tasks or self.maximum_memory)
+        while True:
+            if not receive(buffer):
+                return 0
+            _, flags, _, job, headers_length, info_length, body_length = unpack(buffer)
+            current.job = job
+            sink.job = job
+            if flags & wire.REPORT_START:
+                send(wire.NUMBER.pack(9, wire.STARTED, job))
+            try:
+                if flags & wire.FETCH_BODY:
+                    send(wire.NUMBER.pack(9, wire.FETCH, job))
+                    kind, data = wire.receive_frame(self.stream)
+                    if kind != wire.BODY:
+                        raise ValueError(f"frame of type {kind} in place of a body")
+                    source = memoryview(data)
+                    start = 0
+                else:
+                    source = view
+                    start = offset
+                middle = start + headers_length
+                end = middle + info_length
+                headers = loads(source[start:middle])
+                info = loads(source[middle:end])
+                if flags & wire.EXOTIC:
+                    headers = restore(headers)
+                    info = restore(info)
+                body: Any = source[end : end + body_length]
+                properties = info["properties"]
+                properties["application_headers"] = headers
+                request = {**headers, **info}
+                if flags & wire.DECODED_BODY:
+                    body = loads(body)
+                    content_type = None
+                else:
+                    body = bytes(body)
+                    content_type = properties.get("content_type")
+                    compression = headers.get("compression")
+                    if compression:
+                        body = decompress(body, compression)
+                failed, value, runtime = fast_trace_task(
+                    headers["task"], headers["id"], request, body, content_type, properties.get("content_encoding")
+                )
+            except Exception:
+                current.job = 0
+                frame = failure_frame(job, None, 0.0)
+            else:
+                current.job = 0
+                if failed:
+                    frame = failure_frame(job, value, runtime)
+                else:
+                    text = b"" if value is None else value.encode("utf-8", "backslashreplace")
+                    frame = pack(21 + len(text), wire.RESULT, job, wire.SUCCESS, 0, 0, runtime or 0.0) + text
+            if out._size or err._size or out._buffer is not None or err._buffer is not None:
+                out.finish_line()
+                err.finish_line()
+            send(frame)
+            sink.job = 0
+            if limited:
+                done += 1
+                if self.maximum_tasks and done >= self.maximum_tasks:
+                    return RECYCLE
+                if self.maximum_memory and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self.maximum_memory:
+                    return RECYCLE
+
+
+class Current:
+    """The job that runs now, or 0; read by signal handlers."""
+
+    job = 0
+
+
+current = Current()
+
+
+def failure_frame(job: int, info: Any, runtime: float | None) -> bytes:
+    """The RESULT frame for a job that did not end well; with no `info`, for the exception being handled."""
+    from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+    from celery.exceptions import Ignore, Reject, Retry
+    from celery.utils.saferepr import saferepr
+    from celery.utils.serialization import get_pickled_exception
+
+    traced = info is not None
+    if info is None:
+        info = ExceptionInfo()
+    error = info.exception
+    if isinstance(error, ExceptionWithTraceback):
+        error = error.exc
+    flags = 0
+    described = error
+    if isinstance(error, Reject):
+        outcome = wire.REJECT
+        flags = 1 if error.requeue else 0
+    elif isinstance(error, Ignore):
+        outcome = wire.IGNORE
+    elif isinstance(error, Retry):
+        outcome = wire.RETRY
+        described = error.exc
+    else:
+        outcome = wire.FAILURE if traced else wire.UNTRACED
+        described = get_pickled_exception(error)
+    try:
+        when = str(error.when) if outcome == wire.RETRY and error.when is not None else ""
+    except Exception:
+        when = ""
+    payload = b"".join(
+        (
+            wire.sized(saferepr(described)),
+            wire.sized(type(described).__name__),
+            wire.sized(str(info.traceback or "")),
+            wire.sized(when),
+        )
+    )
+    head = wire.RESULT_HEAD.pack(21 + len(payload), wire.RESULT, job, outcome, flags, 0, runtime or 0.0)
+    return head + payload
+
+
+def restore(value: Any) -> Any:
+    """Turn the stand-ins for AMQP timestamps and decimals back into Python's own, as py-amqp gives them."""
+    if isinstance(value, dict):
+        return {key: restore(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [restore(item) for item in value]
+    if isinstance(value, tuple) and len(value) == 2:
+        if value[0] == "\0T":
+            return datetime.fromtimestamp(value[1], tz=timezone.utc)
+        if value[0] == "\0D":
+            return Decimal(value[1])
+    return value
+
+
+def initialise(app: Any, hostname: str, index: int) -> None:
+    """What `celery.concurrency.prefork.process_initializer` and billiard's worker do at their start."""
+    import celery
+    from billiard.process import current_process
+    from celery import platforms, signals
+    from celery._state import _set_task_join_will_block, set_default_app
+    from celery.app import trace
+
+    _set_task_join_will_block(True)
+    name_process(current_process(), index)
+    standard = sys.modules.get("multiprocessing.process")
+    if standard is not None:
+        name_process(standard.current_process(), index)
+    for module_name in ("billiard.util", "multiprocessing.util"):
+        module = sys.modules.get(module_name)
+        if module is not None:
+            module._run_after_forkers()
+    install_signal_handlers()
+    platforms.set_mp_process_title("celeryd", hostname=hostname)
+    app.loader.init_worker()
+    app.loader.init_worker_process()
+    app.log.setup(
+        int(os.environ.get("CELERY_LOG_LEVEL") or 0),
+        os.environ.get("CELERY_LOG_FILE") or None,
+        False,
+        "",
+        hostname=hostname,
+    )
+    app.set_current()
+    set_default_app(app)
+    app.finalize()
+    trace._tasks = app._tasks
+    for name, task in app.tasks.items():
+        task.__trace__ = trace.build_tracer(name, task, app.loader, hostname, app=app)
+    state = sys.modules.get("celery.worker.state")
+    if state is not None:
+        state.reset_state()
+    signals.worker_process_init.send(sender=hostname if celery.VERSION >= (5, 7) else None)
+
+
+def name_process(process: Any, index: int) -> None:
+    """Name a process object as Celery's pool does; logs show it."""
+    process._name = f"ForkPoolWorker-{index}"
+    process.index = index - 1
+
+
+def install_signal_handlers() -> None:
+    """The dispositions of a prefork child: terminate in order, ignore the terminal, raise the soft limit."""
+    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, leave)
+    if os.environ.get("REMAP_SIGTERM") == "SIGQUIT":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, soft_limit)
+
+
+def leave(number: int, _: FrameType | None) -> None:
+    """End the process by way of its `finally` blocks; a second signal ends it at once."""
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(-(256 - number))
+
+
+def soft_limit(_: int, __: FrameType | None) -> None:
+    """Raise in the task, and only there."""
+    if current.job:
+        from billiard.exceptions import SoftTimeLimitExceeded
+
+        raise SoftTimeLimitExceeded
+
+
+def exit_code(request: SystemExit) -> int:
+    """The status that Python gives a process which ends with `request`."""
+    if request.code is None:
+        return 0
+    if isinstance(request.code, int):
+        return request.code
+    print(request.code, file=sys.stderr)
+    return 1
+
+
+def finish(code: int, streams: list[TextStream]) -> NoReturn:
+    """Fire the shutdown signal, run the finalizers of a forked process, and exit without the interpreter's own."""
+    from celery import signals
+
+    guarded(lambda: signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=code))
+    for module_name in ("billiard.util", "multiprocessing.util"):
+        module = sys.modules.get(module_name)
+        if module is not None:
+            guarded(module._exit_function)
+    for stream in streams:
+        guarded(stream.finish_line)
+    os._exit(code & 0xFF)
+
+
+def guarded(action: Callable[[], object]) -> None:
+    """Run one step of leaving; its failure is shown and doesn't stop the others."""
+    try:
+        action()
+    except BaseException:
+        try:
+            traceback.print_exc()
+        except BaseException:
+            pass

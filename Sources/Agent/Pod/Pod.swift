@@ -1,0 +1,120 @@
+import AMQP
+import Celery
+public import CeleryWorker
+import Glibc
+import JSON
+public import Logging
+public import NIOCore
+import PythonPool
+
+/// The agent's main job: a pod of an Armada run. It installs what the project requires, fetches the project, and works on the run's queue
+/// until the orchestrator ends the run.
+public struct Pod: Sendable {
+    private let configuration: AgentConfiguration
+    private let broker: BrokerConfiguration
+    private let environment: [String: String]
+    private let eventLoop: any EventLoop
+    private let logger: Logger
+
+    /// - Parameter environment: of this process; the Python processes inherit it.
+    /// - Throws: ``StartupError`` for a `RABBITMQ_URL` that can't be understood.
+    public init(
+        configuration: AgentConfiguration,
+        environment: [String: String],
+        on eventLoop: any EventLoop,
+        logger: Logger
+    ) throws {
+        self.configuration = configuration
+        do throws(ConnectionURLError) {
+            self.broker = BrokerConfiguration(
+                urls: try ConnectionURL.list(configuration.rabbitMQURL),
+                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)"
+            )
+        } catch {
+            throw ConfigurationErrors(problems: [
+                ConfigurationError(variable: "RABBITMQ_URL", found: error.found, expected: error.expected)
+            ])
+        }
+        self.environment = environment
+        self.eventLoop = eventLoop
+        self.logger = logger
+    }
+
+    /// Works until it is asked to stop.
+    /// - Parameter shutdownRequests: SIGTERM and the like, as they come.
+    /// - Throws: ``StartupError``, or what made going on impossible.
+    public func run(
+        shutdownRequests: AsyncStream<Worker.ShutdownRequest>
+    ) async throws -> Worker.Ending {
+        let locator = PythonLocator(environment: self.environment)
+        let python = try locator.python(configured: self.configuration.python)
+        let runtime = try locator.runtime()
+        let worker = Worker(
+            configuration: self.workerConfiguration,
+            pool: PoolConfiguration(python: python, runtime: runtime, environment: self.environment),
+            eventLoop: self.eventLoop,
+            logger: self.logger
+        )
+        return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
+            group.addTask {
+                for await request in shutdownRequests { await worker.requestShutdown(request) }
+                return nil
+            }
+            group.addTask {
+                // The requirements may bring another Celery, so Python starts after them.
+                if let requirements = self.configuration.requirements {
+                    try await self.install(requirements, python: python)
+                }
+                return try await worker.run { pool in try await self.load(in: pool) }
+            }
+            defer { group.cancelAll() }
+            while let ending = try await group.next() {
+                if let ending { return ending }
+            }
+            return .warm
+        }
+    }
+
+    private var workerConfiguration: WorkerConfiguration {
+        WorkerConfiguration(
+            nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: Self.hostName),
+            concurrency: 1,
+            prefetchMultiplier: 1,
+            broker: self.broker,
+            drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
+        )
+    }
+
+    private func install(_ requirements: String, python: String) async throws {
+        let installer = RequirementsInstaller(python: python, environment: self.environment, logger: self.logger)
+        _ = try await installer.install(base64: requirements)
+    }
+
+    /// Fetches the task definition and has Python execute it.
+    private func load(in pool: PythonPool) async throws -> Manifest {
+        let store = TaskDefinitionStore(
+            configuration: self.configuration.redis,
+            deadline: self.configuration.definitionDeadline,
+            on: self.eventLoop,
+            logger: self.logger
+        )
+        let definition = try await store.fetch(runID: self.configuration.runID, podIndex: self.configuration.podIndex)
+        let request: JSON = [
+            "mode": "armada",
+            "message": .string(String(buffer: definition.body)),
+            "run_id": .string(definition.runID),
+            "pod_index": .string(definition.podIndex),
+            "broker_url": .string(self.configuration.rabbitMQURL),
+            "hostname": .string(self.workerConfiguration.nodeName.description),
+            "queues": [.string(definition.runID)],
+        ]
+        return try Manifest(parsing: try await pool.load(request.encoded))
+    }
+
+    /// As Python's `socket.gethostname()` tells it.
+    static var hostName: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

@@ -1,1 +1,0 @@
-// The module's declarations follow in the files beside this one.

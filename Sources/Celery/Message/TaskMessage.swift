@@ -1,0 +1,61 @@
+public import AMQP
+public import NIOCore
+
+/// A message that asks for a task, as far as a worker must understand it: what it needs for scheduling is read, all else stays as it came.
+///
+/// In protocol 2 (`celery/app/amqp.py`, `as_task_v2`) everything of interest is in the headers, and the body, `[args, kwargs, embed]`, is opaque here.
+/// In protocol 1 it is all in the body.
+public struct TaskMessage: Sendable {
+    /// What the body holds, and so who takes it apart.
+    public enum Form: Sendable, Equatable {
+        case protocol2
+        case protocol1
+    }
+
+    /// How the message came, as `request.delivery_info` tells the task.
+    public struct DeliveryInfo: Sendable, Equatable {
+        public var exchange: String
+        public var routingKey: String
+        public var priority: UInt8?
+        public var redelivered: Bool
+
+        public init(exchange: String, routingKey: String, priority: UInt8?, redelivered: Bool) {
+            self.exchange = exchange
+            self.routingKey = routingKey
+            self.priority = priority
+            self.redelivered = redelivered
+        }
+    }
+
+    public var form: Form
+    public var id: String
+    /// The registered name of the task.
+    public var task: String
+    /// When to run it, if not at once.
+    public var eta: EpochSeconds?
+    /// When it is no longer to be run.
+    public var expires: EpochSeconds?
+    public var retries: Int64
+    /// Seconds; `timelimit` in the message is `[hard, soft]`.
+    public var hardTimeLimit: Double?
+    public var softTimeLimit: Double?
+    public var deliveryInfo: DeliveryInfo
+    public var properties: BasicProperties
+    public var body: ByteBuffer
+
+    public var headers: FieldTable { self.properties.headers ?? FieldTable() }
+
+    public var contentType: String { self.properties.contentType ?? "" }
+
+    /// The name to show: the sender's, where it gave one.
+    public var name: String {
+        if let shadow = self.headers["shadow"]?.string, !shadow.isEmpty { return shadow }
+        return self.task
+    }
+
+    public var rootID: String? { self.headers["root_id"]?.string }
+    public var parentID: String? { self.headers["parent_id"]?.string }
+    public var argsRepr: String { self.headers["argsrepr"]?.string ?? "" }
+    public var kwargsRepr: String { self.headers["kwargsrepr"]?.string ?? "" }
+    public var replacedTaskNesting: Int64 { self.headers["replaced_task_nesting"]?.int ?? 0 }
+}

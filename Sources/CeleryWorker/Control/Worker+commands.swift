@@ -1,0 +1,178 @@
+import AMQP
+import Celery
+import Glibc
+import JSON
+import Logging
+import NIOCore
+import PythonPool
+
+/// How a remote-control request is answered.
+enum ControlAnswer {
+    case reply(JSON)
+    /// Celery doesn't answer this one.
+    case silence
+    /// The Python main process knows the command, or says that nobody does.
+    case askPython
+}
+
+extension Worker {
+    /// Answers the commands of `celery/worker/control.py`, by name and alias.
+    func answer(_ request: ControlRequest) -> ControlAnswer {
+        switch request.method {
+        case "ping": .reply(["ok": "pong"])
+        case "clock": .reply(["clock": .int(self.clock.forward())])
+        case "hello": .reply(self.hello(request.arguments))
+        case "active", "dump_active": .reply(.array(self.activeJobs(isSafe: request.arguments["safe"]?.bool ?? false)))
+        case "reserved", "dump_reserved": .reply(.array(self.reservedJobs()))
+        case "scheduled", "dump_schedule": .reply(.array(self.scheduledJobs()))
+        case "active_queues": .reply(.array(self.project?.queues.map(\.manifest) ?? []))
+        case "registered", "dump_tasks": .reply(.array(self.registeredTasks(request.arguments)))
+        case "stats": .reply(self.stats())
+        case "query_task": .reply(self.queryTasks(request.arguments))
+        case "shutdown": self.shutDown(request.arguments)
+        default: .askPython
+        }
+    }
+
+    /// A neighbour introduces itself (`hello`): it is told our clock, and which tasks are revoked.
+    private func hello(_ arguments: JSONObject) -> JSON {
+        guard arguments["from_node"]?.string != self.nodeName else { return .null }
+        return ["revoked": [:], "clock": .int(self.clock.forward())]
+    }
+
+    private func shutDown(_ arguments: JSONObject) -> ControlAnswer {
+        self.logger.warning(
+            "got shutdown from remote",
+            metadata: [LogKeys.reason: "\(arguments["msg"]?.string ?? "Got shutdown from remote")"]
+        )
+        self.requestShutdown(.warm)
+        return .silence
+    }
+
+    private func activeJobs(isSafe: Bool) -> [JSON] {
+        self.runningJobs().map { self.info($0.job, isSafe: isSafe, status: $0.status) }
+    }
+
+    private func reservedJobs() -> [JSON] {
+        let running = Set(self.runningJobs().map(\.job.id))
+        return self.ledger.jobs.values
+            .filter { $0.phase == .reserved && !running.contains($0.id) }
+            .sorted { $0.id < $1.id }
+            .map { self.info($0, isSafe: false, status: nil) }
+    }
+
+    private func scheduledJobs() -> [JSON] {
+        let jobs = self.ledger.jobs.values.compactMap { job -> (Job, EpochSeconds)? in
+            guard case .scheduled(let due) = job.phase else { return nil }
+            return (job, due)
+        }
+        return jobs.sorted { $0.1 < $1.1 }.map { job, due in
+            [
+                "eta": .string(ISO8601.format(due)),
+                "priority": 6,
+                "request": self.info(job, isSafe: false, status: nil),
+            ]
+        }
+    }
+
+    func runningJobs() -> [(job: Job, status: WorkerStatus)] {
+        self.pool.assumeIsolated { $0.workers }.compactMap { status in
+            guard let id = status.currentJob, let job = self.ledger[id] else { return nil }
+            return (job, status)
+        }
+    }
+
+    /// (`celery/worker/request.py`, `Request.info`)
+    private func info(_ job: Job, isSafe: Bool, status: WorkerStatus?) -> JSON {
+        let message = job.message
+        let (args, kwargs) =
+            isSafe ? (.string(message.argsRepr), .string(message.kwargsRepr)) : message.decodedArguments
+        return [
+            "id": .string(message.id),
+            "name": .string(message.name),
+            "args": args,
+            "kwargs": kwargs,
+            "type": .string(message.task),
+            "hostname": .string(self.nodeName),
+            "time_start": JSON(status.map { self.wallClock() - Double(NIODeadline.now().uptimeNanoseconds &- $0.startedAt) / 1e9 }),
+            "acknowledged": .bool(job.isSettled),
+            "delivery_info": [
+                "exchange": .string(message.deliveryInfo.exchange),
+                "routing_key": .string(message.deliveryInfo.routingKey),
+                "priority": JSON(message.deliveryInfo.priority.map(Int.init)),
+                "redelivered": .bool(message.deliveryInfo.redelivered),
+            ],
+            "worker_pid": JSON((status?.pid).map(Int.init)),
+        ]
+    }
+
+    private func queryTasks(_ arguments: JSONObject) -> JSON {
+        let ids: [String] =
+            switch arguments["ids"] {
+            case .array(let ids)?: ids.compactMap(\.string)
+            case .string(let id)?: [id]
+            default: []
+            }
+        let running = Dictionary(
+            self.runningJobs().map { ($0.job.message.id, $0.status) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        var reply = JSONObject()
+        for id in ids {
+            guard let job = self.ledger.job(taskID: id) else { continue }
+            let status = running[id]
+            reply[id] = [status == nil ? "reserved" : "active", self.info(job, isSafe: false, status: status)]
+        }
+        return .object(reply)
+    }
+
+    private func registeredTasks(_ arguments: JSONObject) -> [JSON] {
+        guard let project else { return [] }
+        let items = arguments["taskinfoitems"]?.array?.compactMap(\.string) ?? []
+        let shown = items.isEmpty ? ["exchange", "routing_key", "rate_limit"] : items
+        let withBuiltIns = arguments["builtins"]?.bool ?? false
+        return project.registry.tasks
+            .filter { withBuiltIns || !$0.key.hasPrefix("celery.") }
+            .sorted { $0.key < $1.key }
+            .map { name, options in
+                let fields = shown.compactMap { item in options.shown(item).map { "\(item)=\($0)" } }
+                return .string(fields.isEmpty ? name : "\(name) [\(fields.joined(separator: " "))]")
+            }
+    }
+}
+
+extension TaskOptions {
+    /// An attribute as `inspect registered` shows it: Python's `str` of it.
+    fileprivate func shown(_ attribute: String) -> String? {
+        switch attribute {
+        case "exchange": self.exchange
+        case "routing_key": self.routingKey
+        case "rate_limit": self.rateLimit
+        case "acks_late": self.acksLate ? "True" : "False"
+        case "ignore_result": self.ignoreResult ? "True" : "False"
+        case "time_limit": self.hardTimeLimit.map(Self.number)
+        case "soft_time_limit": self.softTimeLimit.map(Self.number)
+        default: nil
+        }
+    }
+
+    private static func number(_ value: Double) -> String {
+        value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : value.description
+    }
+}
+
+extension TaskMessage {
+    /// The arguments as far as they can be read here, else as the sender has described them.
+    fileprivate var decodedArguments: (JSON, JSON) {
+        guard self.contentType == "application/json", self.headers["compression"] == nil,
+            let body = try? JSON(parsing: self.body)
+        else { return (.string(self.argsRepr), .string(self.kwargsRepr)) }
+        switch self.form {
+        case .protocol2:
+            guard let parts = body.array, parts.count == 3 else { return (.null, .null) }
+            return (parts[0], parts[1])
+        case .protocol1:
+            return (body["args"] ?? [], body["kwargs"] ?? [:])
+        }
+    }
+}

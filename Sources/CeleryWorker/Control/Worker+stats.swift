@@ -1,0 +1,75 @@
+import Celery
+import Glibc
+import JSON
+import PythonPool
+
+extension Worker {
+    /// (`celery/worker/worker.py`, `WorkController.stats`)
+    func stats() -> JSON {
+        let workers = self.pool.assumeIsolated { $0.workers }
+        let total = self.statistics.total.sorted { $0.key < $1.key }.map { ($0.key, JSON.int(Int64($0.value))) }
+        return [
+            "total": .object(JSONObject(total)),
+            "pid": .int(Int64(getpid())),
+            "clock": .string(String(self.clock.value)),
+            "uptime": .int(Int64(self.wallClock() - self.statistics.startedAt)),
+            "pool": [
+                "implementation": "celery.concurrency.prefork:TaskPool",
+                "max-concurrency": .int(Int64(workers.count)),
+                "processes": .array(workers.map { .int(Int64($0.pid)) }),
+                "max-tasks-per-child": "N/A",
+                "put-guarded-by-semaphore": false,
+                "timeouts": [0, 0],
+                "writes": self.writes(workers),
+            ],
+            "broker": self.configuration.broker.shown,
+            "prefetch_count": .int(Int64(self.session?.prefetchCount ?? 0)),
+            "rusage": Self.resourceUsage(),
+        ]
+    }
+
+    /// How the jobs are spread over the Python workers (`celery/concurrency/asynpool.py`, `human_write_stats`).
+    private func writes(_ workers: [WorkerStatus]) -> JSON {
+        let counts = workers.map(\.finished)
+        let total = counts.reduce(0, +)
+        func share(_ count: Int) -> String {
+            let hundredths = total > 0 ? (count * 100 + total / 2) / total : 0
+            return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+        }
+        return [
+            "total": .int(Int64(total)),
+            "avg": .string(share(counts.isEmpty ? 0 : total / counts.count)),
+            "all": .string(counts.map(share).joined(separator: ", ")),
+            "raw": .string(counts.map(String.init).joined(separator: ", ")),
+            "strategy": "fair",
+            "inqueues": [
+                "total": .int(Int64(workers.count)),
+                "active": .int(Int64(workers.count { $0.currentJob != nil })),
+            ],
+        ]
+    }
+
+    private static func resourceUsage() -> JSON {
+        var usage = rusage()
+        guard getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return [:] }
+        func seconds(_ time: timeval) -> JSON { .double(Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000) }
+        return [
+            "utime": seconds(usage.ru_utime),
+            "stime": seconds(usage.ru_stime),
+            "maxrss": .int(Int64(usage.ru_maxrss)),
+            "ixrss": .int(Int64(usage.ru_ixrss)),
+            "idrss": .int(Int64(usage.ru_idrss)),
+            "isrss": .int(Int64(usage.ru_isrss)),
+            "minflt": .int(Int64(usage.ru_minflt)),
+            "majflt": .int(Int64(usage.ru_majflt)),
+            "nswap": .int(Int64(usage.ru_nswap)),
+            "inblock": .int(Int64(usage.ru_inblock)),
+            "oublock": .int(Int64(usage.ru_oublock)),
+            "msgsnd": .int(Int64(usage.ru_msgsnd)),
+            "msgrcv": .int(Int64(usage.ru_msgrcv)),
+            "nsignals": .int(Int64(usage.ru_nsignals)),
+            "nvcsw": .int(Int64(usage.ru_nvcsw)),
+            "nivcsw": .int(Int64(usage.ru_nivcsw)),
+        ]
+    }
+}

@@ -1,0 +1,17 @@
+import Celery
+import JSON
+
+/// The loaded project, as the engine needs it for each message.
+struct Project: Sendable {
+    let manifest: Manifest
+    let registry: TaskRegistry
+
+    init(manifest: Manifest) {
+        self.manifest = manifest
+        self.registry = TaskRegistry(tasks: manifest.tasks, acceptContent: manifest.acceptContent)
+    }
+
+    var queues: [QueueSpecification] { self.manifest.queues }
+
+    func setting(_ name: String) -> JSON? { self.manifest.configuration[name] }
+}

@@ -1,0 +1,39 @@
+import Celery
+import Glibc
+
+/// What this worker counts.
+public struct Statistics: Sendable {
+    /// Ended tasks by name, as `celery inspect stats` shows them.
+    public internal(set) var total: [String: Int] = [:]
+    /// Messages that could not be run as a task.
+    public internal(set) var refused = 0
+    /// Jobs whose Python worker died.
+    public internal(set) var lost = 0
+    /// Settlements that were not sent, since their connection was gone.
+    public internal(set) var staleSettlements = 0
+    public internal(set) var connectionsLost = 0
+    /// When this worker was made.
+    public let startedAt: EpochSeconds
+
+    init() { self.startedAt = Self.wallClock() }
+
+    /// How many tasks have ended.
+    public var processed: Int { self.total.values.reduce(0, +) }
+
+    /// As Python's `time.timezone // 3600` has it, or its `altzone` in summer (`celery/utils/time.py`, `utcoffset`).
+    static func hoursWestOfUTC() -> Int {
+        var now = time(nil)
+        var local = tm()
+        localtime_r(&now, &local)
+        return Int((Double(-local.tm_gmtoff) / 3600).rounded(.down))
+    }
+
+    mutating func ended(_ task: String) { self.total[task, default: 0] += 1 }
+
+    /// Seconds since 1970.
+    public static func wallClock() -> EpochSeconds {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1_000_000_000
+    }
+}

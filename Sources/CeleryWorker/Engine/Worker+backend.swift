@@ -1,0 +1,57 @@
+import AMQP
+import Celery
+import JSON
+import NIOCore
+
+/// What a worker's parent writes to the result backend, since no Python worker could (`celery/worker/request.py`, `celery/worker/consumer/consumer.py`).
+extension Worker {
+    func markFailure(_ job: Job, type: String, text: String) {
+        var arguments = self.description(of: job)
+        arguments["exception_type"] = .string(type)
+        arguments["exception"] = .string(text)
+        self.callPython("backend.mark_as_failure", arguments)
+    }
+
+    func markRevoked(_ job: Job, reason: String) {
+        var arguments = self.description(of: job)
+        arguments["reason"] = .string(reason)
+        self.callPython("backend.mark_as_revoked", arguments)
+    }
+
+    /// The task is not registered, so nothing is known of it but its message.
+    func markUnregistered(_ delivery: Delivery, id: String, task: String) {
+        guard !id.isEmpty else { return }
+        self.callPython(
+            "backend.mark_as_failure",
+            [
+                "id": .string(id),
+                "headers": JSON(delivery.properties.headers ?? FieldTable()),
+                "info": self.info(delivery.properties),
+                "exception_type": "NotRegistered",
+                "exception": .string(task),
+            ]
+        )
+    }
+
+    private func description(of job: Job) -> JSONObject {
+        let message = job.message
+        return [
+            "id": .string(message.id),
+            "headers": JSON(message.headers),
+            "info": self.info(message.properties),
+            "body": .string(message.body.base64),
+            "content_type": JSON(message.properties.contentType),
+            "content_encoding": JSON(message.properties.contentEncoding),
+            "compression": JSON(message.headers["compression"]?.string),
+            "store_result": .bool(!job.options.ignoreResult || job.options.storeErrorsEvenIfIgnored),
+        ]
+    }
+
+    private func info(_ properties: BasicProperties) -> JSON {
+        [
+            "reply_to": JSON(properties.replyTo),
+            "correlation_id": JSON(properties.correlationID),
+            "hostname": .string(self.nodeName),
+        ]
+    }
+}

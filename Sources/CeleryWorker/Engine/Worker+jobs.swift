@@ -1,0 +1,117 @@
+import AMQP
+import Celery
+import JSON
+import Logging
+import NIOCore
+import PythonPool
+
+extension Worker {
+    /// Something has happened in the pool. Called on the event loop.
+    public func poolEvent(_ event: PoolEvent) {
+        switch event {
+        case .started(let id, let pid):
+            if let settle = self.ledger.started(id, pid: pid, at: self.wallClock()) { self.settle(settle) }
+        case .finished(let id, let pid, let outcome, let runtime):
+            self.finished(id, pid: pid, outcome: outcome, runtime: runtime)
+        case .lost(let id, let exit):
+            self.lost(id, exit)
+        case .output(let output):
+            self.log(output)
+        case .workerReady, .workerExited, .idle, .mainExited:
+            break
+        }
+    }
+
+    private func finished(_ id: Job.ID, pid: Int32, outcome: PoolOutcome, runtime: Double) {
+        let ending = JobEnding(outcome)
+        guard let conclusion = self.ledger.conclude(id, ending) else { return }
+        if let settle = conclusion.settle { self.settle(settle) }
+        self.statistics.ended(conclusion.job.message.task)
+        if self.configuration.logsEachTask, case .success(let result) = outcome {
+            var metadata = self.metadata(of: conclusion.job.message)
+            metadata[LogKeys.runtime] = "\(runtime)"
+            metadata[LogKeys.result] = "\(result)"
+            self.logger.info("task succeeded", metadata: metadata)
+        }
+        self.jobHasEnded()
+    }
+
+    /// A Python worker has died with a job (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
+    private func lost(_ id: Job.ID, _ exit: WorkerExit) {
+        // In a cold shutdown the broker takes back what was running.
+        guard self.phase < .stopping, let conclusion = self.ledger.conclude(id, .workerLost) else { return }
+        self.statistics.lost += 1
+        if let settle = conclusion.settle { self.settle(settle) }
+        var metadata = self.metadata(of: conclusion.job.message)
+        metadata[LogKeys.reason] = "\(exit.exit)"
+        metadata[LogKeys.settlement] = conclusion.isRequeued ? "back to its queue" : "failed"
+        self.logger.error("a Python worker died while it ran a task", metadata: metadata)
+        if !conclusion.isRequeued {
+            self.statistics.ended(conclusion.job.message.task)
+            self.markFailure(
+                conclusion.job,
+                type: "WorkerLostError",
+                text: "Worker exited prematurely: \(exit.exit) Job: \(id)."
+            )
+        }
+        self.jobHasEnded()
+    }
+
+    private func jobHasEnded() {
+        if self.phase >= .draining { self.stateChanges.send() }
+    }
+
+    /// Tells the broker, over the connection that the delivery came by.
+    func settle(_ action: Ledger.SettleAction) {
+        guard let channel = self.session?.tasks else { return }
+        let isSent = channel.assumeIsolated { channel in
+            switch action.settlement {
+            case .acknowledge: channel.ack(action.token)
+            case .reject(let requeue): channel.reject(action.token, requeue: requeue)
+            }
+        }
+        if !isSent { self.statistics.staleSettlements += 1 }
+    }
+
+    private func log(_ output: PoolOutput) {
+        var metadata: Logger.Metadata = [LogKeys.pid: "\(output.pid)"]
+        if let id = output.job, let job = self.ledger[id] { metadata[LogKeys.taskID] = "\(job.message.id)" }
+        let level: Logger.Level
+        switch output.stream {
+        case .standardOutput:
+            metadata[LogKeys.stream] = "stdout"
+            level = .info
+        case .standardError:
+            metadata[LogKeys.stream] = "stderr"
+            level = .info
+        case .log(let number):
+            level = Logger.Level(python: number)
+        }
+        self.logger.log(level: level, "\(output.text)", metadata: metadata)
+    }
+}
+
+extension Logger.Level {
+    /// The levels of Python's `logging`: 10 debug, 20 info, 30 warning, 40 error, 50 critical.
+    fileprivate init(python level: Int) {
+        switch level {
+        case ..<20: self = .debug
+        case ..<30: self = .info
+        case ..<40: self = .warning
+        case ..<50: self = .error
+        default: self = .critical
+        }
+    }
+}
+
+extension JobEnding {
+    init(_ outcome: PoolOutcome) {
+        switch outcome {
+        case .success: self = .succeeded
+        case .failure: self = .failed
+        case .retry: self = .retried
+        case .ignore: self = .ignored
+        case .reject(let requeue, _): self = .rejected(requeue: requeue)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import AMQP
+import Celery
+import JSON
+import Logging
+import NIOCore
+import PythonPool
+
+extension Worker {
+    /// How long a call to the Python main process may take.
+    static let pythonCallLimit = Duration.seconds(30)
+
+    /// Calls the Python main process in the background; a failure is logged.
+    func callPython(_ method: String, _ arguments: JSONObject) {
+        self.background { worker in
+            do {
+                _ = try await worker.pool.call(method, JSON.object(arguments).encoded, deadline: Self.pythonCallLimit)
+            } catch {
+                worker.logger.warning(
+                    "a call to the Python main process has failed",
+                    metadata: [LogKeys.method: "\(method)", LogKeys.error: "\(error)"]
+                )
+            }
+        }
+    }
+
+    func decode(_ delivery: Delivery) async throws -> JSON {
+        let arguments: JSON = [
+            "body": .string(delivery.body.base64),
+            "content_type": JSON(delivery.properties.contentType),
+            "content_encoding": JSON(delivery.properties.contentEncoding),
+            "compression": JSON(delivery.properties.headers?["compression"]?.string),
+        ]
+        let reply = try await self.pool.call("decode_body", arguments.encoded, deadline: Self.pythonCallLimit)
+        return try JSON(parsing: reply)
+    }
+
+    /// Runs `work` on this actor, under ``run(loading:)``; what is still waiting when the worker ends is cancelled.
+    func background(_ work: @escaping @Sendable (isolated Worker) async -> Void) {
+        self.backgroundWork.continuation.yield(work)
+    }
+
+    func runBackgroundWork() async {
+        await withDiscardingTaskGroup { group in
+            for await work in self.backgroundWork.stream {
+                group.addTask { await work(self) }
+            }
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// RFC 4648, for bytes that travel within JSON.
+    var base64: String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity((self.readableBytes + 2) / 3 * 4)
+        self.withUnsafeReadableBytes { bytes in
+            for start in stride(from: 0, to: bytes.count, by: 3) {
+                let chunk = bytes[start..<min(start + 3, bytes.count)]
+                let bits = (0..<3).reduce(UInt32(0)) { bits, offset in
+                    bits << 8 | (offset < chunk.count ? UInt32(chunk[start + offset]) : 0)
+                }
+                for position in 0..<4 {
+                    let isPadding = position > chunk.count
+                    text.append(
+                        isPadding ? UInt8(ascii: "=") : alphabet[Int(bits >> (18 - 6 * UInt32(position)) & 0x3F)]
+                    )
+                }
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}

@@ -1,0 +1,123 @@
+import AMQP
+public import Celery
+import Glibc
+import JSON
+public import Logging
+public import NIOCore
+public import PythonPool
+
+/// A Celery worker: consumes queues, hands jobs to Python workers, settles each delivery once, and answers remote control.
+///
+/// An actor on the event loop that its connections and its pool share, so that a job goes from the socket to a Python worker, and its end
+/// back to the broker, in synchronous calls on one thread. What waits (connecting, draining, remote-control commands that ask Python)
+/// is structured concurrency under ``run(loading:)``.
+public actor Worker {
+    /// How a run has ended.
+    public enum Ending: Sendable, Equatable {
+        /// All running jobs had ended, and the broker knows.
+        case warm
+        /// Running jobs were cut short, and have gone back to the broker.
+        case cold
+    }
+
+    /// How a worker is asked to stop.
+    public enum ShutdownRequest: Sendable, Comparable {
+        /// Start no further job, let the running ones end.
+        case warm
+        /// End the running jobs.
+        case cold
+    }
+
+    enum Phase: Sendable, Comparable {
+        case starting
+        case running
+        case draining
+        case stopping
+    }
+
+    public nonisolated let eventLoop: any EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { self.eventLoop.executor.asUnownedSerialExecutor() }
+
+    let configuration: WorkerConfiguration
+    private let poolConfiguration: PoolConfiguration
+    /// Made when it is first needed, since its events come back here.
+    private(set) lazy var pool = PythonPool(
+        configuration: self.poolConfiguration,
+        eventLoop: self.eventLoop,
+        logger: self.logger,
+        onEvent: { [weak self] event in self?.assumeIsolated { $0.poolEvent(event) } }
+    )
+    let publisher: Publisher
+    let logger: Logger
+    let wallClock: @Sendable () -> EpochSeconds
+    let nodeName: String
+
+    var phase = Phase.starting
+    var project: Project?
+    var events: EventDispatcher
+    var isEventFlushScheduled = false
+    var ledger = Ledger()
+    var session: Session?
+    var clock = LamportClock()
+    var statistics = Statistics()
+    var deadlines = DeadlineQueue()
+    var deadlineTimer: (due: EpochSeconds, callback: NIOScheduledCallback)?
+
+    /// Wakes whoever waits for the worker's state to change: the session that drains, the start that waits for the project.
+    let stateChanges = Broadcast()
+    /// What this actor does beside its synchronous work; see ``background(_:)``.
+    let backgroundWork = AsyncStream<@Sendable (isolated Worker) async -> Void>.makeStream()
+
+    /// - Parameters:
+    ///   - pool: how the Python processes are to be.
+    ///   - eventLoop: the loop for all of it: connections, pool, and this actor.
+    ///   - wallClock: seconds since 1970, for `eta`, `expires` and what is shown to people.
+    public init(
+        configuration: WorkerConfiguration,
+        pool: PoolConfiguration,
+        eventLoop: any EventLoop,
+        logger: Logger,
+        wallClock: @escaping @Sendable () -> EpochSeconds = Statistics.wallClock
+    ) {
+        self.configuration = configuration
+        self.poolConfiguration = pool
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.wallClock = wallClock
+        self.nodeName = configuration.nodeName.description
+        let encoder = EventEncoder(nodeName: self.nodeName, utcOffset: Statistics.hoursWestOfUTC(), pid: getpid())
+        self.events = EventDispatcher(encoder: encoder, groups: configuration.sendsTaskEvents ? [.task, .worker] : [.worker])
+        self.publisher = Publisher(broker: configuration.broker, eventLoop: eventLoop, logger: logger)
+    }
+
+    /// Works until it is asked to stop, or until a failure that waiting can't mend.
+    /// - Parameter load: has the pool load the project; runs while the broker is being reached.
+    /// - Throws: what `load` throws, and what ends the pool or refuses the connection for good.
+    public func run(
+        loading load: @escaping @Sendable (PythonPool) async throws -> Manifest
+    ) async throws -> Ending {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await self.publisher.run() }
+            group.addTask { await self.runBackgroundWork() }
+            group.addTask { await self.runHeartbeat() }
+            defer { group.cancelAll() }
+            try await self.serve(loading: load)
+            await self.publisher.close()
+        }
+        return self.phase == .stopping ? .cold : .warm
+    }
+
+    /// Asks the worker to stop; may be called at any time, and again to make a warm shutdown a cold one.
+    public func requestShutdown(_ request: ShutdownRequest) {
+        let phase: Phase = request == .warm ? .draining : .stopping
+        guard phase > self.phase else { return }
+        self.logger.info(
+            request == .warm
+                ? "shutting down: no further job is started, running jobs may end"
+                : "shutting down at once: running jobs are ended and go back to the broker",
+            metadata: [LogKeys.running: "\(self.ledger.jobs.count - self.ledger.scheduledCount)"]
+        )
+        self.phase = phase
+        self.stateChanges.send()
+    }
+}

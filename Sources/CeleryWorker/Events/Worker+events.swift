@@ -1,0 +1,78 @@
+import AMQP
+import Celery
+import Glibc
+import JSON
+import NIOCore
+import PythonPool
+
+extension Worker {
+    /// Seconds between two heartbeats, unless the project or the command line says otherwise.
+    static let heartbeatInterval = 2.0
+
+    /// An event of a task, sent with others of the same turn of the event loop.
+    func sendTaskEvent(_ type: EventType, of job: Job, fields: (inout EventFields) -> Void) {
+        guard self.events.sends(.task), job.options.sendsEvents else { return }
+        let full = self.events.task(type, clock: self.clock.forward(), timestamp: self.wallClock()) { event in
+            event.add("uuid", job.message.id)
+            fields(&event)
+        }
+        if let full {
+            self.publish(full)
+        } else if !self.isEventFlushScheduled {
+            self.isEventFlushScheduled = true
+            self.eventLoop.execute { self.assumeIsolated { $0.flushEvents() } }
+        }
+    }
+
+    func flushEvents() {
+        self.isEventFlushScheduled = false
+        if let batch = self.events.flush() { self.publish(batch) }
+    }
+
+    /// An event of the worker itself, with what it is doing.
+    func sendWorkerEvent(_ type: EventType) {
+        guard self.events.sends(.worker), self.configuration.heartbeatInterval != nil else { return }
+        var load = [0.0, 0.0, 0.0]
+        getloadavg(&load, 3)
+        self.publish(
+            self.events.worker(type, clock: self.clock.forward(), timestamp: self.wallClock()) { event in
+                event.add("freq", self.configuration.heartbeatInterval ?? Self.heartbeatInterval)
+                event.add("active", self.runningJobs().count)
+                event.add("processed", self.statistics.processed)
+                event.add("loadavg", .array(load.map { .double(($0 * 100).rounded() / 100) }))
+                // Tools tell a Celery worker by these.
+                event.add("sw_ident", "py-celery")
+                event.add("sw_ver", self.project?.manifest.celeryVersion ?? "")
+                event.add("sw_sys", "Linux")
+            }
+        )
+    }
+
+    /// Reports on this worker at regular times, until it is cancelled.
+    func runHeartbeat() async {
+        guard let interval = self.configuration.heartbeatInterval else { return }
+        guard (try? await self.wait(until: { $0.phase > .starting })) != nil else { return }
+        while !Task.isCancelled {
+            self.sendWorkerEvent(.workerHeartbeat)
+            guard (try? await Task.sleep(for: .seconds(interval))) != nil else { return }
+        }
+    }
+
+    private func publish(_ batch: EventDispatcher.Batch) {
+        var headers = FieldTable()
+        headers.append("hostname", .string(self.nodeName))
+        let message = Message(
+            exchange: self.project?.setting("event_exchange")?.string ?? "celeryev",
+            routingKey: batch.routingKey,
+            properties: BasicProperties(
+                contentType: "application/json",
+                contentEncoding: "utf-8",
+                headers: headers,
+                deliveryMode: 1,
+                priority: 0
+            ),
+            body: batch.body
+        )
+        self.publisher.assumeIsolated { $0.publish(message) }
+    }
+}

@@ -1,0 +1,165 @@
+/// What the pool tells its owner, synchronously and on the event loop.
+public enum PoolEvent: Sendable {
+    /// A job submitted with ``PoolJob/Flags/reportsStart`` has been taken up.
+    case started(job: UInt64, pid: Int32)
+    /// A job has ended; `runtime` is in seconds, by Celery's tracer (0 when it didn't run).
+    case finished(job: UInt64, pid: Int32, outcome: PoolOutcome, runtime: Double)
+    /// The job that a worker was running when it died. Jobs that it had not begun go to other workers.
+    case lost(job: UInt64, WorkerExit)
+    case workerReady(pid: Int32, index: Int)
+    case workerExited(WorkerExit)
+    case output(PoolOutput)
+    /// The main process ended without being told to. `run()` throws after this.
+    case mainExited(ProcessExit)
+    /// No job is in the pool any more.
+    case idle
+}
+
+/// How a job ended, with what Celery's parent process is told of it.
+public enum PoolOutcome: Sendable, Equatable {
+    /// `result` is the representation of the returned value; empty when the tracer gave none.
+    case success(result: String)
+    /// The task failed. Celery's tracer has stored the failure if `stored`; otherwise it was never reached (the body
+    /// couldn't be decoded, or the process ran out of memory), and the parent has to store it.
+    case failure(PoolFailure, stored: Bool)
+    /// The task asked to be tried again, and the retry has been published. `error` is its reason.
+    case retry(PoolFailure)
+    case ignore
+    case reject(requeue: Bool, PoolFailure)
+}
+
+/// A Python exception as text.
+public struct PoolFailure: Sendable, Equatable {
+    /// `repr` of the exception.
+    public var representation: String
+    /// The name of its type.
+    public var type: String
+    /// The formatted traceback.
+    public var traceback: String
+    /// When a retry is due, as Celery words it: seconds, or a date; else empty.
+    public var when: String
+
+    public init(representation: String, type: String, traceback: String, when: String = "") {
+        self.representation = representation
+        self.type = type
+        self.traceback = traceback
+        self.when = when
+    }
+}
+
+/// How a process ended.
+public enum ProcessExit: Sendable, Hashable, CustomStringConvertible {
+    /// By `exit`, with this status.
+    case code(Int32)
+    /// By this signal.
+    case signal(Int32)
+
+    /// In billiard's words.
+    public var description: String {
+        switch self {
+        case .code(let code): "exitcode \(code)"
+        case .signal(let number): "signal \(number) (\(SignalNames.name(number)))"
+        }
+    }
+}
+
+/// The end of a worker process.
+public struct WorkerExit: Sendable, Hashable {
+    public var pid: Int32
+    /// 1 for the first worker.
+    public var index: Int
+    public var exit: ProcessExit
+    /// Whether the pool asked for it: a shutdown, fewer workers, or a limit of tasks or memory reached (155).
+    public var expected: Bool
+
+    public init(pid: Int32, index: Int, exit: ProcessExit, expected: Bool) {
+        self.pid = pid
+        self.index = index
+        self.exit = exit
+        self.expected = expected
+    }
+}
+
+/// Text that a Python process wrote.
+public struct PoolOutput: Sendable, Hashable {
+    /// Where it was written to.
+    public enum Stream: Sendable, Hashable {
+        case standardOutput
+        case standardError
+        /// Python's logging, with the record's level (10 debug … 50 critical).
+        case log(level: Int)
+    }
+
+    /// The job that ran then, if one did.
+    public var job: UInt64?
+    public var pid: Int32
+    /// The worker's index, 0 for the main process.
+    public var index: Int
+    public var stream: Stream
+    /// One line without its end; a log record may hold several.
+    public var text: String
+
+    public init(job: UInt64?, pid: Int32, index: Int, stream: Stream, text: String) {
+        self.job = job
+        self.pid = pid
+        self.index = index
+        self.stream = stream
+        self.text = text
+    }
+}
+
+/// What one worker is doing.
+public struct WorkerStatus: Sendable, Hashable {
+    public enum State: Sendable, Hashable {
+        case starting
+        case idle
+        case busy
+        /// It ends after the job that it runs.
+        case stopping
+        /// It has ended and waits to be replaced.
+        case gone
+    }
+
+    public var index: Int
+    /// 0 until it is known.
+    public var pid: Int32
+    public var state: State
+    /// The job that it runs.
+    public var currentJob: UInt64?
+    /// When that began: CLOCK_MONOTONIC in nanoseconds, as `NIODeadline` has it.
+    public var startedAt: UInt64
+    /// Jobs handed over behind the current one; they can still be withdrawn.
+    public var waiting: Int
+    /// Jobs finished by the workers of this index.
+    public var finished: Int
+
+    public init(
+        index: Int,
+        pid: Int32,
+        state: State,
+        currentJob: UInt64?,
+        startedAt: UInt64,
+        waiting: Int,
+        finished: Int
+    ) {
+        self.index = index
+        self.pid = pid
+        self.state = state
+        self.currentJob = currentJob
+        self.startedAt = startedAt
+        self.waiting = waiting
+        self.finished = finished
+    }
+}
+
+enum SignalNames {
+    private static let names: [Int32: String] = [
+        1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+        9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
+        24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+    ]
+
+    static func name(_ number: Int32) -> String {
+        names[number] ?? "\(number)"
+    }
+}

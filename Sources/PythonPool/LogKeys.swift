@@ -1,0 +1,11 @@
+/// Keys of the module's log metadata.
+enum LogKeys {
+    static let count = "count"
+    static let delay = "delay_ms"
+    static let error = "error"
+    static let exit = "exit"
+    static let generation = "generation"
+    static let index = "worker"
+    static let job = "job"
+    static let pid = "pid"
+}

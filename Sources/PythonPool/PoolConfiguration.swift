@@ -1,0 +1,35 @@
+/// How the Python processes are started.
+public struct PoolConfiguration: Sendable {
+    /// The interpreter: a path, not a name to be looked up.
+    public var python: String
+    /// The folder that holds the package `armada_agent`.
+    public var runtime: String
+    /// The whole environment of the main process.
+    public var environment: [String: String]
+    /// Arguments for the interpreter itself, before the program.
+    public var interpreterArguments: [String]
+    /// Jobs in the hands of a busy worker, with the one that it runs: 1 to hand over nothing in advance.
+    public var depth: Int
+    /// How long a worker may take to be ready, heavy imports and all, before it is killed and replaced.
+    public var readyDeadline: Duration
+    /// How long the frames of a worker that has ended are waited for when something keeps its stream open.
+    public var drainGrace: Duration
+
+    public init(
+        python: String,
+        runtime: String,
+        environment: [String: String],
+        interpreterArguments: [String] = [],
+        depth: Int = 4,
+        readyDeadline: Duration = .seconds(600),
+        drainGrace: Duration = .milliseconds(250)
+    ) {
+        self.python = python
+        self.runtime = runtime
+        self.environment = environment
+        self.interpreterArguments = interpreterArguments
+        self.depth = depth
+        self.readyDeadline = readyDeadline
+        self.drainGrace = drainGrace
+    }
+}

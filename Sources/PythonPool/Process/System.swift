@@ -1,0 +1,124 @@
+import CPool
+import Glibc
+import NIOCore
+
+/// The system calls of the pool, with Swift's errors.
+enum System {
+    /// The value of a call that returns -errno when it fails.
+    @discardableResult
+    static func check(_ call: String, _ result: Int32) throws(PoolError) -> Int32 {
+        guard result >= 0 else { throw .system(call: call, errno: -result) }
+        return result
+    }
+
+    static func pair(sequenced: Bool) throws(PoolError) -> (Descriptor, Descriptor) {
+        var ends: [Int32] = [-1, -1]
+        let kind = Int32((sequenced ? SOCK_SEQPACKET : SOCK_STREAM).rawValue)
+        try check("socketpair", cpool_socketpair(kind, &ends))
+        return (Descriptor(ends[0]), Descriptor(ends[1]))
+    }
+
+    static func pipe() throws(PoolError) -> (reading: Descriptor, writing: Descriptor) {
+        var ends: [Int32] = [-1, -1]
+        try check("pipe", cpool_pipe(&ends))
+        return (Descriptor(ends[0]), Descriptor(ends[1]))
+    }
+
+    /// CLOCK_MONOTONIC in nanoseconds.
+    static var now: UInt64 { cpool_uptime() }
+}
+
+/// An open file descriptor that is closed with its last owner.
+final class Descriptor {
+    private(set) var number: Int32
+
+    init(_ number: Int32) {
+        self.number = number
+    }
+
+    deinit { close() }
+
+    func close() {
+        if number >= 0 { _ = Glibc.close(number) }
+        number = -1
+    }
+
+    /// Gives the descriptor away.
+    func release() -> Int32 {
+        defer { number = -1 }
+        return number
+    }
+}
+
+/// The Python main process.
+struct MainProcess {
+    let pid: Int32
+    let control: Descriptor
+    let spawns: Descriptor
+    let standardOutput: Descriptor
+    let standardError: Descriptor
+
+    /// What the interpreter is told to run. The package's folder comes last in the search path, and by an argument, so
+    /// that nothing of it shows in the environment of what the user's code starts.
+    private static let program =
+        "import sys; sys.path.append(sys.argv.pop(1)); from armada_agent.runtime.main import main; main()"
+
+    /// Starts the process; it dies with the calling thread.
+    static func start(_ configuration: PoolConfiguration) throws(PoolError) -> MainProcess {
+        let control = try System.pair(sequenced: false)
+        let spawns = try System.pair(sequenced: true)
+        let output = try System.pipe()
+        let error = try System.pipe()
+        let null = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC))
+        guard null.number >= 0 else { throw .system(call: "open /dev/null", errno: errno) }
+        let arguments =
+            [configuration.python] + configuration.interpreterArguments + ["-c", program, configuration.runtime]
+        let environment = configuration.environment.map { "\($0.key)=\($0.value)" }
+        let standard = [null.number, output.writing.number, error.writing.number]
+        let inherited = [control.1.number, spawns.1.number]
+        var pid: Int32 = 0
+        let result = withCStrings(arguments) { arguments in
+            withCStrings(environment) { environment in
+                cpool_spawn(
+                    configuration.python,
+                    arguments,
+                    environment,
+                    standard,
+                    inherited,
+                    inherited.count,
+                    &pid
+                )
+            }
+        }
+        guard result >= 0 else { throw .system(call: "starting \(configuration.python)", errno: -result) }
+        return MainProcess(
+            pid: pid,
+            control: control.0,
+            spawns: spawns.0,
+            standardOutput: output.reading,
+            standardError: error.reading
+        )
+    }
+
+    private static func withCStrings<Result>(
+        _ strings: [String],
+        _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
+    ) -> Result {
+        let copies = strings.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return body(copies + [nil])
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds, not less than 0.
+    var nanoseconds: UInt64 {
+        let parts = components
+        guard parts.seconds >= 0, parts.attoseconds >= 0 else { return 0 }
+        let seconds = UInt64(parts.seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        guard !seconds.overflow else { return .max / 2 }
+        return min(seconds.partialValue &+ UInt64(parts.attoseconds) / 1_000_000_000, .max / 2)
+    }
+
+    var timeAmount: TimeAmount { .nanoseconds(Int64(nanoseconds)) }
+}

@@ -1,0 +1,249 @@
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+import Testing
+
+@testable import PythonPool
+
+/// What a test failed to see in time.
+struct Unseen: Error, CustomStringConvertible {
+    var description: String
+}
+
+/// The events of a pool, to be awaited.
+final class Recorder: Sendable {
+    private struct State {
+        var events: [PoolEvent] = []
+        var waiters: [(UInt64, ([PoolEvent]) -> Bool, CheckedContinuation<Bool, Never>)] = []
+        var last: UInt64 = 0
+    }
+
+    private let state = Mutex(UncheckedState(value: State()))
+
+    /// The closures of tests capture nothing that changes.
+    private struct UncheckedState: @unchecked Sendable {
+        var value: State
+    }
+
+    func record(_ event: PoolEvent) {
+        let ready = state.withLock { state in
+            state.value.events.append(event)
+            let events = state.value.events
+            let ready = state.value.waiters.filter { $0.1(events) }
+            state.value.waiters.removeAll { $0.1(events) }
+            return ready.map(\.2)
+        }
+        for waiter in ready { waiter.resume(returning: true) }
+    }
+
+    var events: [PoolEvent] { state.withLock { $0.value.events } }
+
+    /// Waits until the events so far satisfy a condition, for a minute at most.
+    func until(_ what: String, _ condition: @escaping @Sendable ([PoolEvent]) -> Bool) async throws {
+        let id = state.withLock { state in
+            state.value.last += 1
+            return state.value.last
+        }
+        let seen = try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                await withCheckedContinuation { continuation in
+                    let now = self.state.withLock { state in
+                        if condition(state.value.events) { return true }
+                        state.value.waiters.append((id, condition, continuation))
+                        return false
+                    }
+                    if now { continuation.resume(returning: true) }
+                }
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(60))
+                let waiter = self.state.withLock { state in
+                    let found = state.value.waiters.first { $0.0 == id }
+                    state.value.waiters.removeAll { $0.0 == id }
+                    return found
+                }
+                waiter?.2.resume(returning: false)
+                return false
+            }
+            let first = try await group.next() ?? false
+            group.cancelAll()
+            return first
+        }
+        if !seen { throw Unseen(description: "\(what); events: \(events.suffix(20))") }
+    }
+
+    func finished(_ job: UInt64) async throws -> PoolOutcome {
+        try await until("job \(job) finished") { $0.contains { $0.ends == job } }
+        for event in events {
+            if case .finished(job, _, let outcome, _) = event { return outcome }
+        }
+        throw Unseen(description: "job \(job) was lost")
+    }
+}
+
+extension PoolEvent {
+    /// The job that the event ends.
+    var ends: UInt64? {
+        switch self {
+        case .finished(let job, _, _, _), .lost(let job, _): job
+        default: nil
+        }
+    }
+
+    var readyPid: Int32? {
+        if case .workerReady(let pid, _) = self { pid } else { nil }
+    }
+
+    var line: PoolOutput? {
+        if case .output(let output) = self { output } else { nil }
+    }
+
+    var workerExit: WorkerExit? {
+        if case .workerExited(let exit) = self { exit } else { nil }
+    }
+}
+
+/// A running pool with the interpreter and packages of the project.
+struct Harness {
+    let pool: PythonPool
+    let recorder: Recorder
+
+    static let root: String = {
+        var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        parts.removeLast(4)
+        return parts.joined(separator: "/")
+    }()
+
+    static let python: String = {
+        if let value = getenv("AGENT_PYTHON") { return String(cString: value) }
+        return root + "/.venv/bin/python"
+    }()
+
+    static func configuration(depth: Int = 4) -> PoolConfiguration {
+        var environment: [String: String] = [:]
+        for name in ["PATH", "HOME", "LANG"] {
+            if let value = getenv(name) { environment[name] = String(cString: value) }
+        }
+        return PoolConfiguration(python: python, runtime: root + "/Python", environment: environment, depth: depth)
+    }
+
+    /// Runs `body` with a pool, and ends the pool whatever happens.
+    static func run(
+        depth: Int = 4,
+        _ body: @escaping @Sendable (Harness) async throws -> Void
+    ) async throws {
+        let recorder = Recorder()
+        let pool = PythonPool(
+            configuration: configuration(depth: depth),
+            eventLoop: MultiThreadedEventLoopGroup.singleton.any(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            onEvent: { recorder.record($0) }
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do { try await pool.run() } catch PoolError.mainExited {}
+            }
+            do {
+                try await body(Harness(pool: pool, recorder: recorder))
+            } catch {
+                group.cancelAll()
+                throw error
+            }
+            await pool.shutdown(deadline: .seconds(20))
+            try await group.waitForAll()
+        }
+    }
+
+    /// Loads code as an agent does.
+    @discardableResult
+    func load(_ code: String, options: String = "{}") async throws -> String {
+        let request = """
+            {"mode": "armada", "message": {"code": \(quoted(code)), "extra": 7}, "run_id": "run", "pod_index": "0", \
+            "broker_url": "memory://", "hostname": "worker0@host", "queues": ["run"], "options": \(options)}
+            """
+        return String(buffer: try await pool.load(ByteBuffer(string: request)))
+    }
+
+    /// Loads code and starts workers.
+    func start(_ code: String, workers: Int = 1, options: String = "{}") async throws {
+        try await load(code, options: options)
+        await pool.startWorkers(workers)
+        try await recorder.until("\(workers) workers ready") { $0.filter { $0.readyPid != nil }.count >= workers }
+    }
+
+    func submit(
+        _ id: UInt64,
+        _ task: String,
+        arguments: String = "[]",
+        flags: PoolJob.Flags = [],
+        contentType: String = "application/json"
+    ) async {
+        await pool.submit(Self.job(id, task, arguments: arguments, flags: flags, contentType: contentType))
+    }
+
+    static func job(
+        _ id: UInt64,
+        _ task: String,
+        arguments: String = "[]",
+        flags: PoolJob.Flags = [],
+        contentType: String = "application/json"
+    ) -> PoolJob {
+        let headers = Marshal.dictionary([
+            ("lang", .string("py")), ("task", .string(task)), ("id", .string("id-\(id)")), ("retries", .int(0)),
+            ("root_id", .string("id-\(id)")), ("timelimit", .list([.none, .none])), ("ignore_result", .bool(false)),
+        ])
+        let info = Marshal.dictionary([
+            (
+                "properties",
+                .dictionary([
+                    ("content_type", .string(contentType)), ("content_encoding", .string("utf-8")),
+                    ("delivery_mode", .int(2)), ("priority", .int(0)),
+                ])
+            ),
+            ("reply_to", .string("reply")), ("correlation_id", .string("id-\(id)")),
+            ("hostname", .string("worker0@host")),
+            (
+                "delivery_info",
+                .dictionary([
+                    ("exchange", .string("")), ("routing_key", .string("run")), ("priority", .int(0)),
+                    ("redelivered", .bool(false)),
+                ])
+            ),
+        ])
+        let body = "[\(arguments), {}, {\"callbacks\": null, \"errbacks\": null, \"chain\": null, \"chord\": null}]"
+        return PoolJob(
+            id: id,
+            headers: headers.buffer,
+            info: info.buffer,
+            body: ByteBuffer(string: body),
+            flags: flags
+        )
+    }
+
+    private func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\t": result += "\\t"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}
+
+/// Whether a process exists and isn't merely waiting to be reaped.
+func isAlive(_ pid: Int32) -> Bool {
+    guard let file = fopen("/proc/\(pid)/stat", "r") else { return false }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 512)
+    guard fgets(&line, Int32(line.count), file) != nil else { return false }
+    let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    guard let end = text.lastIndex(of: ")") else { return false }
+    return !text[end...].hasPrefix(") Z") && !text[end...].hasPrefix(") X")
+}
