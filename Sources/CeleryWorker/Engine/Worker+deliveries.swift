@@ -62,6 +62,7 @@ extension Worker {
         var flags = PoolJob.Flags()
         if !job.options.acksLate || self.events.sends(.task) { flags.insert(.reportsStart) }
         if request.holdsExoticValues { flags.insert(.exoticValues) }
+        if job.message.form == .protocol1 { flags.insert(.protocol1) }
         let poolJob = PoolJob(
             id: id,
             headers: request.headers,

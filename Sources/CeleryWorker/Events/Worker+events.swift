@@ -62,7 +62,7 @@ extension Worker {
             // An early acknowledgement leaves nothing to reject, and Celery then sends no event.
             guard conclusion.settle != nil else { return }
             self.sendTaskEvent(.taskRejected, of: job) { $0.add("requeue", requeue) }
-        case .ignore: break
+        case .ignore, .undecodable, .malformed: break
         }
     }
 
