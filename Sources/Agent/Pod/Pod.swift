@@ -78,8 +78,8 @@ public struct Pod: Sendable {
     private var workerConfiguration: WorkerConfiguration {
         WorkerConfiguration(
             nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: Self.hostName),
-            concurrency: 1,
-            prefetchMultiplier: 1,
+            concurrency: self.configuration.concurrency,
+            prefetchMultiplier: self.configuration.prefetchMultiplier,
             broker: self.broker,
             drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
         )

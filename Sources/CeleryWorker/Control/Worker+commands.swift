@@ -111,7 +111,7 @@ extension Worker {
             "kwargs": kwargs,
             "type": .string(message.task),
             "hostname": .string(self.nodeName),
-            "time_start": JSON(status.map { self.wallClock() - Double(NIODeadline.now().uptimeNanoseconds &- $0.startedAt) / 1e9 }),
+            "time_start": JSON(status.map { self.wallTime(monotonic: $0.startedAt) }),
             "acknowledged": .bool(job.isSettled),
             "delivery_info": [
                 "exchange": .string(message.deliveryInfo.exchange),
@@ -121,6 +121,11 @@ extension Worker {
             ],
             "worker_pid": JSON((status?.pid).map(Int.init)),
         ]
+    }
+
+    /// Seconds since 1970 for a time of the monotonic clock, in nanoseconds.
+    private func wallTime(monotonic nanoseconds: UInt64) -> EpochSeconds {
+        self.wallClock() - Double(NIODeadline.now().uptimeNanoseconds &- nanoseconds) / 1e9
     }
 
     private func queryTasks(_ arguments: JSONObject) -> JSON {

@@ -86,7 +86,8 @@ public actor Worker {
         self.wallClock = wallClock
         self.nodeName = configuration.nodeName.description
         let encoder = EventEncoder(nodeName: self.nodeName, utcOffset: Statistics.hoursWestOfUTC(), pid: getpid())
-        self.events = EventDispatcher(encoder: encoder, groups: configuration.sendsTaskEvents ? [.task, .worker] : [.worker])
+        let groups: Set<EventGroup> = configuration.sendsTaskEvents ? [.task, .worker] : [.worker]
+        self.events = EventDispatcher(encoder: encoder, groups: groups)
         self.publisher = Publisher(broker: configuration.broker, eventLoop: eventLoop, logger: logger)
     }
 
