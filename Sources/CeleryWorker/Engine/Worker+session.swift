@@ -130,6 +130,7 @@ extension Worker {
         }
         if self.phase == .starting { self.phase = .running }
         self.sendWorkerEvent(.workerOnline)
+        ExecutableMemory.releaseStartupCode()
         self.stateChanges.send()
         self.logger.info(
             "ready",
