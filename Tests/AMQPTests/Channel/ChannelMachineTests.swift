@@ -13,9 +13,9 @@ struct ChannelMachineTests {
     @Test("one request is with the broker at a time, in the order of the calls")
     func oneAtATime() {
         var machine = ChannelMachine<Int>()
-        #expect(machine.sends(Self.qos, Self.qosReply, 1))
-        #expect(machine.waits(Self.qos, Self.qosReply, 2))
-        #expect(machine.waits(.confirmSelect(noWait: false), [Method.ID(85, 11)], 3))
+        #expect(machine.sends(Self.qos, Self.qosReply, 1) == true)
+        #expect(machine.waits(Self.qos, Self.qosReply, 2) == true)
+        #expect(machine.waits(.confirmSelect(noWait: false), [Method.ID(85, 11)], 3) == true)
         guard case .resume(1, .basicQosOk, .some(Self.qos)) = machine.received(.basicQosOk),
             case .resume(2, .basicQosOk, .some(.confirmSelect(false))) = machine.received(.basicQosOk),
             case .resume(3, .confirmSelectOk, .none) = machine.received(.confirmSelectOk)
@@ -23,7 +23,7 @@ struct ChannelMachineTests {
             Issue.record("not in order")
             return
         }
-        #expect(machine.sends(Self.qos, Self.qosReply, 4))
+        #expect(machine.sends(Self.qos, Self.qosReply, 4) == true)
     }
 
     @Test("an answer that fits no request, or the wrong one, is a violation")
@@ -65,7 +65,7 @@ struct ChannelMachineTests {
     func closeIsLast() {
         var machine = ChannelMachine<Int>()
         _ = machine.request(Self.qos, replies: Self.qosReply, waiter: 1)
-        #expect(machine.waits(Self.close, Self.closeReply, 2))
+        #expect(machine.waits(Self.close, Self.closeReply, 2) == true)
         #expect(machine.fails(Self.qos, Self.qosReply, 3) == .closed, "asked behind a queued close")
         #expect(machine.isOpen)
         guard case .resume(1, _, .some(Self.close)) = machine.received(.basicQosOk) else {

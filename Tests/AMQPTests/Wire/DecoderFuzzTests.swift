@@ -26,14 +26,17 @@ struct DecoderFuzzTests {
     func randomPayloads() {
         self.run(salt: 2) { generator in
             let size = Int.random(in: 0...80, using: &generator)
-            let kind = [UInt8(1), 1, 2, 2, 3, 8].randomElement(using: &generator) ?? 1
-            var payload = (0..<size).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            let kinds: [UInt8] = [1, 1, 2, 2, 3, 8]
+            let kind = kinds.randomElement(using: &generator) ?? 1
+            var payload: [UInt8] = (0..<size).map { _ in UInt8.random(in: 0...255, using: &generator) }
             // A known class and method most of the time, or all would end there.
             let id = MethodSamples.all.randomElement(using: &generator)?.id ?? Method.ID(60, 60)
-            let start: [UInt8] =
-                kind == 2 ? [0, 60, 0, 0] : [0, UInt8(truncatingIfNeeded: id.classID), 0, UInt8(truncatingIfNeeded: id.methodID)]
+            let classID = UInt8(truncatingIfNeeded: id.classID)
+            let methodID = UInt8(truncatingIfNeeded: id.methodID)
+            let start: [UInt8] = kind == 2 ? [0, 60, 0, 0] : [0, classID, 0, methodID]
             if kind < 3 { payload = start + payload }
-            return [kind, 0, 1, 0, 0, 0, UInt8(truncatingIfNeeded: payload.count)] + payload + [0xCE]
+            let head: [UInt8] = [kind, 0, 1, 0, 0, 0, UInt8(truncatingIfNeeded: payload.count)]
+            return head + payload + [0xCE]
         }
     }
 
