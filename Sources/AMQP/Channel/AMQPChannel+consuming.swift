@@ -43,7 +43,8 @@ extension AMQPChannel {
                 reply: Method.ID(60, 21)
             )
         } catch {
-            self.consumers[tag] = nil
+            // The broker may start it all the same, if it is this task that was cancelled; then it is ended at once.
+            self.consumers[tag] = Consumer(onEvent: nil, noAck: noAck)
             throw error
         }
         return tag
@@ -53,7 +54,6 @@ extension AMQPChannel {
     public func cancel(consumerTag: String) async throws {
         guard self.consumers[consumerTag] != nil else { return }
         _ = try await self.request(.basicCancel(consumerTag: consumerTag, noWait: false), reply: Method.ID(60, 31))
-        self.consumers[consumerTag] = nil
     }
 
     /// Asks the broker to deliver all that is unsettled anew.
@@ -64,16 +64,14 @@ extension AMQPChannel {
 
     /// Takes one message from a queue, if there is one.
     public func get(queue: String, noAck: Bool = false) async throws -> Delivery? {
-        let reply = try await self.request(
-            .basicGet(queue: queue, noAck: noAck),
-            reply: Method.ID(60, 71),
+        let answer = try await self.answer(
+            to: .basicGet(queue: queue, noAck: noAck),
+            Method.ID(60, 71),
             Method.ID(60, 72)
         )
-        guard case .basicGetOk(let tag, let redelivered, let exchange, let routingKey, _) = reply,
-            let content = self.gotten
+        guard case .basicGetOk(let tag, let redelivered, let exchange, let routingKey, _) = answer.method,
+            let content = answer.content
         else { return nil }
-        self.gotten = nil
-        if !noAck { self.unsettled.insert(tag) }
         return Delivery(
             consumerTag: "",
             token: DeliveryToken(epoch: self.connection.epoch, channel: self.id, tag: tag),

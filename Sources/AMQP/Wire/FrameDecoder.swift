@@ -34,6 +34,11 @@ struct FrameDecoder: Sendable {
         return try Self.decode(kind, channel: channel, payload: payload)
     }
 
+    /// How many bytes the frame takes that begins here, as far as its head has come.
+    func expectedLength(_ buffer: ByteBuffer) -> Int? {
+        buffer.getInteger(at: buffer.readerIndex + 3, as: UInt32.self).map { Int($0) + Frame.overhead }
+    }
+
     private static func decode(_ kind: Frame.Kind, channel: UInt16, payload: ByteBuffer) throws(AMQPError) -> Frame {
         switch kind {
         case .method: return .method(channel: channel, try Method(decoding: payload))

@@ -16,9 +16,9 @@ struct ChannelMachineTests {
         #expect(machine.sends(Self.qos, Self.qosReply, 1) == true)
         #expect(machine.waits(Self.qos, Self.qosReply, 2) == true)
         #expect(machine.waits(.confirmSelect(noWait: false), [Method.ID(85, 11)], 3) == true)
-        guard case .resume(1, .basicQosOk, .some(Self.qos)) = machine.received(.basicQosOk),
-            case .resume(2, .basicQosOk, .some(.confirmSelect(false))) = machine.received(.basicQosOk),
-            case .resume(3, .confirmSelectOk, .none) = machine.received(.confirmSelectOk)
+        guard case .resume(1, .basicQosOk, Self.qos, .some(Self.qos)) = machine.received(.basicQosOk),
+            case .resume(2, .basicQosOk, Self.qos, .some(.confirmSelect(false))) = machine.received(.basicQosOk),
+            case .resume(3, .confirmSelectOk, .confirmSelect(false), .none) = machine.received(.confirmSelectOk)
         else {
             Issue.record("not in order")
             return
@@ -54,7 +54,7 @@ struct ChannelMachineTests {
                 replies: [Method.ID(60, 71), Method.ID(60, 72)],
                 waiter: 1
             )
-            guard case .resume(1, reply, .none) = machine.received(reply) else {
+            guard case .resume(1, reply, .basicGet, .none) = machine.received(reply) else {
                 Issue.record("\(reply) was not taken")
                 continue
             }
@@ -68,7 +68,7 @@ struct ChannelMachineTests {
         #expect(machine.waits(Self.close, Self.closeReply, 2) == true)
         #expect(machine.fails(Self.qos, Self.qosReply, 3) == .closed, "asked behind a queued close")
         #expect(machine.isOpen)
-        guard case .resume(1, _, .some(Self.close)) = machine.received(.basicQosOk) else {
+        guard case .resume(1, _, _, .some(Self.close)) = machine.received(.basicQosOk) else {
             Issue.record("the close was not sent")
             return
         }
@@ -78,7 +78,7 @@ struct ChannelMachineTests {
             Issue.record("something counts while closing")
             return
         }
-        guard case .resume(2, .channelCloseOk, .none) = machine.received(.channelCloseOk) else {
+        guard case .resume(2, .channelCloseOk, Self.close, .none) = machine.received(.channelCloseOk) else {
             Issue.record("the close was not answered")
             return
         }
