@@ -23,10 +23,8 @@ extension AMQPChannel {
         onEvent: @escaping @Sendable (ConsumerEvent) -> Void
     ) async throws -> String {
         // A tag of our own, so that the consumer is known before its first delivery, which may come right behind the answer.
-        let tag = consumerTag ?? "ctag-\(self.id).\(self.nextWaiter())"
-        guard self.consumers[tag] == nil else {
-            throw AMQPError(.limit, "a consumer '\(tag)' is on this channel already")
-        }
+        let tag = consumerTag ?? self.newConsumerTag()
+        guard self.consumers[tag] == nil else { throw Self.taken(tag) }
         self.consumers[tag] = Consumer(onEvent: onEvent, noAck: noAck)
         do {
             _ = try await self.request(
@@ -50,9 +48,14 @@ extension AMQPChannel {
         return tag
     }
 
+    func newConsumerTag() -> String { "ctag-\(self.id).\(self.nextWaiter())" }
+
+    static func taken(_ tag: String) -> AMQPError { AMQPError(.limit, "a consumer '\(tag)' is on this channel already") }
+
     /// Ends a consumer. Deliveries may come until this returns.
     public func cancel(consumerTag: String) async throws {
         guard self.consumers[consumerTag] != nil else { return }
+        self.releaseFlow(consumerTag)
         _ = try await self.request(.basicCancel(consumerTag: consumerTag, noWait: false), reply: Method.ID(60, 31))
     }
 

@@ -28,6 +28,8 @@ extension AMQPChannel {
     /// - Throws: ``AMQPError`` when the channel ends first; ``confirmSelect()`` must have been called.
     public func publishConfirmed(_ message: Message) async throws -> PublishResult {
         guard self.confirms != nil else { throw AMQPError(.limit, "confirmSelect() was not called on this channel") }
+        self.demandReading()
+        defer { self.endReadingDemand() }
         while try self.mustWait { try await self.room() }
         let id = self.nextWaiter()
         return try await withTaskCancellationHandler {

@@ -22,6 +22,7 @@ public actor AMQPChannel {
 
     private var assembler = DeliveryAssembler()
     var consumers: [String: Consumer] = [:]
+    var flows: [String: Flow] = [:]
     var unsettled: Set<UInt64> = []
     /// How many settlements were not sent, since their delivery belongs to another connection or channel or is settled.
     public internal(set) var staleSettlements = 0
@@ -64,6 +65,7 @@ public actor AMQPChannel {
     /// - Throws: why the channel ended, if it was not for this; `CancellationError`.
     public func close() async throws {
         guard self.closeError == nil else { return }
+        for tag in self.flows.keys { self.releaseFlow(tag) }
         if self.machine.isCloseQueued { return try await self.closed() }
         _ = try await self.request(.channelClose(Self.goodbye), reply: Method.ID(20, 41))
     }
@@ -141,6 +143,8 @@ public actor AMQPChannel {
 
     func answer(to method: Method, _ replies: Method.ID...) async throws -> Answer {
         let id = self.nextWaiter()
+        self.demandReading()
+        defer { self.endReadingDemand() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
@@ -158,6 +162,10 @@ public actor AMQPChannel {
             }
         }
     }
+
+    func demandReading() { self.connection.assumeIsolated { $0.demandReading() } }
+
+    func endReadingDemand() { self.connection.assumeIsolated { $0.endReadingDemand() } }
 
     func write(_ method: Method) {
         self.isOnWire = true
@@ -207,7 +215,9 @@ public actor AMQPChannel {
     private func apply(_ reply: Method, to request: Method) {
         switch (reply, request) {
         case (.confirmSelectOk, _): if self.confirms == nil { self.confirms = ConfirmTracker() }
-        case (.basicCancelOk(let tag), _): self.consumers[tag] = nil
+        case (.basicCancelOk(let tag), _):
+            self.consumers[tag] = nil
+            self.endFlow(tag, nil)
         case (.basicGetOk(let tag, _, _, _, _), .basicGet(_, noAck: false)): self.unsettled.insert(tag)
         default: break
         }

@@ -15,7 +15,7 @@ public actor AMQPConnection {
     public nonisolated let configuration: ConnectionConfiguration
 
     nonisolated let logger: Logger
-    private let channel: any Channel
+    let channel: any Channel
     private var machine: ConnectionMachine
     private(set) var tune: Method.Tune
     private var channels: [UInt16: AMQPChannel] = [:]
@@ -23,7 +23,7 @@ public actor AMQPConnection {
     private var heartbeats: HeartbeatMonitor?
     private var heartbeatTimer: RepeatedTask?
     private var closeTimer: Scheduled<Void>?
-    private var readPauses = 0
+    var flow = ReadFlow()
 
     private var outbound: ByteBuffer
     private var isFlushScheduled = false
@@ -111,6 +111,8 @@ public actor AMQPConnection {
     /// Replaces the password while connected (RabbitMQ, `connection.update-secret`).
     public func updateSecret(_ secret: String, reason: String) async throws {
         if let closeError { throw closeError }
+        self.demandReading()
+        defer { self.endReadingDemand() }
         try await self.waiting({ $0.secretWaiters.insert($1, $2) }, cancel: { $0.secretWaiters.cancel($1) }) {
             $0.send(.connectionUpdateSecret(secret: ByteBuffer(string: secret), reason: reason), channel: 0)
         }
@@ -123,9 +125,8 @@ public actor AMQPConnection {
         if let method = self.machine.close() {
             self.send(method, channel: 0)
             self.flush()
-            // The answer would not be read.
-            self.readPauses = 0
-            self.setReading(true)
+            // Or the answer would not be read.
+            self.demandReading()
             self.closeTimer = self.eventLoop.scheduleTask(in: .seconds(Self.closeTimeout)) {
                 self.assumeIsolated { $0.end(AMQPError(.closed, "this connection was closed")) }
             }
@@ -283,7 +284,7 @@ public actor AMQPConnection {
     }
 
     private func heartbeatTick() {
-        switch self.heartbeats?.tick(now: self.eventLoop.now, isReading: self.readPauses == 0) {
+        switch self.heartbeats?.tick(now: self.eventLoop.now, isReading: self.flow.isReading) {
         case .send:
             Frame.heartbeat.write(to: &self.outbound)
             self.flush()
@@ -366,26 +367,6 @@ public actor AMQPConnection {
 
     /// The channel is told once messages are accepted again.
     func awaitAcceptance(channel number: UInt16) { self.channelsAwaitingAcceptance.insert(number) }
-
-    /// A consumer can't keep up: nothing more is read until each that asked has resumed.
-    func pauseReading() {
-        guard self.closeError == nil, !self.machine.isClosing else { return }
-        self.readPauses += 1
-        if self.readPauses == 1 { self.setReading(false) }
-    }
-
-    func resumeReading() {
-        // None is left where the connection has been closed meanwhile.
-        guard self.readPauses > 0 else { return }
-        self.readPauses -= 1
-        if self.readPauses == 0 { self.setReading(true) }
-    }
-
-    private func setReading(_ isReading: Bool) {
-        self.channel.setOption(.autoRead, value: isReading).whenFailure { [logger] error in
-            logger.debug("reading not changed", metadata: [LogKeys.error: "\(error)"])
-        }
-    }
 
     // MARK: Channels
 

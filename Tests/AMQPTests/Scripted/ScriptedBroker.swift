@@ -84,7 +84,9 @@ final class ScriptedBroker: Sendable {
     var connectionCount: Int { self.state.withLock { $0.peers.count } }
 
     /// To the connection that came last.
-    func send(_ frames: Frame...) {
+    func send(_ frames: Frame...) { self.send(frames) }
+
+    func send(_ frames: [Frame]) {
         let peer = self.state.withLock { $0.peers.last }
         peer?.send(frames)
     }
