@@ -73,6 +73,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioPosix, logging], swiftSettings: settings),
+        .testTarget(
+            name: "AMQPIntegrationTests",
+            dependencies: ["AMQP", nioCore, nioPosix, logging],
+            swiftSettings: settings
+        ),
         .testTarget(name: "JSONTests", dependencies: ["JSON", nioCore], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(

@@ -134,11 +134,14 @@ struct ChannelTests {
     @Test("an abandoned channel's number is free once the broker has answered, and late frames do no harm")
     func abandoned() async throws {
         struct Failure: Error {}
-        try await ScriptedBroker.connected { broker, connection in
+        let script: ScriptedBroker.Script = { frame, peer in
+            if case .method(1, .channelClose) = frame { peer.send(deliveryFrames(1, consumer: "c")) }
+            return false
+        }
+        try await ScriptedBroker.connected(script: script) { broker, connection in
             await #expect(throws: Failure.self) {
                 try await connection.withChannel { channel in
-                    let tag = try await channel.consume(queue: "q") { _ in }
-                    for frame in deliveryFrames(1, consumer: tag) { broker.send(frame) }
+                    _ = try await channel.consume(queue: "q", consumerTag: "c") { _ in }
                     throw Failure()
                 }
             }
@@ -226,7 +229,8 @@ struct ChannelTests {
             await #expect(throws: CancellationError.self) { try await consuming.value }
             held.withLock { $0 }?
                 .send([.method(channel: 1, .basicConsumeOk(consumerTag: "c"))] + deliveryFrames(1, consumer: "c"))
-            try await channel.qos(prefetchCount: 1)
+            // The first may have gone before what is looked for.
+            for _ in 0..<2 { try await channel.qos(prefetchCount: 1) }
             #expect(broker.methods.contains(.basicCancel(consumerTag: "c", noWait: true)))
             #expect(broker.methods.contains(.basicReject(deliveryTag: 1, requeue: true)) == !noAck)
         }
@@ -249,7 +253,7 @@ struct ChannelTests {
             getting.cancel()
             await #expect(throws: CancellationError.self) { _ = try await getting.value }
             held.withLock { $0 }?.send([.method(channel: 1, got), .header(channel: 1, header)])
-            try await channel.qos(prefetchCount: 1)
+            for _ in 0..<2 { try await channel.qos(prefetchCount: 1) }
             #expect(broker.methods.contains(.basicReject(deliveryTag: 7, requeue: true)))
         }
     }

@@ -12,10 +12,15 @@ final class ScriptedBroker: Sendable {
     /// Called on the broker's event loop with each frame. Returns whether it has dealt with it.
     typealias Script = @Sendable (Frame, Peer) -> Bool
 
+    private struct Waiter {
+        var condition: @Sendable ([Frame]) -> Bool
+        var continuation: CheckedContinuation<Void, Never>
+    }
+
     private struct State {
         var frames: [Frame] = []
         var peers: [Peer] = []
-        var waiters: [(condition: @Sendable ([Frame]) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+        var waiters: [Waiter] = []
     }
 
     private let state = Mutex(State())
@@ -98,7 +103,7 @@ final class ScriptedBroker: Sendable {
         await withCheckedContinuation { continuation in
             let isFulfilled = self.state.withLock { state in
                 if condition(state.frames) { return true }
-                state.waiters.append((condition, continuation))
+                state.waiters.append(Waiter(condition: condition, continuation: continuation))
                 return false
             }
             if isFulfilled { continuation.resume() }
@@ -112,6 +117,7 @@ final class ScriptedBroker: Sendable {
     fileprivate func came(_ frame: Frame, _ peer: Peer) {
         let ready = self.state.withLock { state in
             state.frames.append(frame)
+            if state.waiters.isEmpty { return [Waiter]() }
             let frames = state.frames
             let ready = state.waiters.filter { $0.condition(frames) }
             state.waiters.removeAll { $0.condition(frames) }
