@@ -11,7 +11,6 @@ let settings: [SwiftSetting] = [
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
@@ -73,7 +72,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioEmbedded], swiftSettings: settings),
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioPosix, logging], swiftSettings: settings),
+        .testTarget(
+            name: "AMQPIntegrationTests",
+            dependencies: ["AMQP", nioCore, nioPosix, logging],
+            swiftSettings: settings
+        ),
         .testTarget(name: "JSONTests", dependencies: ["JSON", nioCore], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(

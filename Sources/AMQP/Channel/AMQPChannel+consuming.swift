@@ -23,10 +23,8 @@ extension AMQPChannel {
         onEvent: @escaping @Sendable (ConsumerEvent) -> Void
     ) async throws -> String {
         // A tag of our own, so that the consumer is known before its first delivery, which may come right behind the answer.
-        let tag = consumerTag ?? "ctag-\(self.id).\(self.nextWaiter())"
-        guard self.consumers[tag] == nil else {
-            throw AMQPError(.limit, "a consumer '\(tag)' is on this channel already")
-        }
+        let tag = consumerTag ?? self.newConsumerTag()
+        guard self.consumers[tag] == nil else { throw Self.taken(tag) }
         self.consumers[tag] = Consumer(onEvent: onEvent, noAck: noAck)
         do {
             _ = try await self.request(
@@ -43,17 +41,22 @@ extension AMQPChannel {
                 reply: Method.ID(60, 21)
             )
         } catch {
-            self.consumers[tag] = nil
+            // The broker may start it all the same, if it is this task that was cancelled; then it is ended at once.
+            self.consumers[tag] = Consumer(onEvent: nil, noAck: noAck)
             throw error
         }
         return tag
     }
 
+    func newConsumerTag() -> String { "ctag-\(self.id).\(self.nextWaiter())" }
+
+    static func taken(_ tag: String) -> AMQPError { AMQPError(.limit, "a consumer '\(tag)' is on this channel already") }
+
     /// Ends a consumer. Deliveries may come until this returns.
     public func cancel(consumerTag: String) async throws {
         guard self.consumers[consumerTag] != nil else { return }
+        self.releaseFlow(consumerTag)
         _ = try await self.request(.basicCancel(consumerTag: consumerTag, noWait: false), reply: Method.ID(60, 31))
-        self.consumers[consumerTag] = nil
     }
 
     /// Asks the broker to deliver all that is unsettled anew.
@@ -64,16 +67,14 @@ extension AMQPChannel {
 
     /// Takes one message from a queue, if there is one.
     public func get(queue: String, noAck: Bool = false) async throws -> Delivery? {
-        let reply = try await self.request(
-            .basicGet(queue: queue, noAck: noAck),
-            reply: Method.ID(60, 71),
+        let answer = try await self.answer(
+            to: .basicGet(queue: queue, noAck: noAck),
+            Method.ID(60, 71),
             Method.ID(60, 72)
         )
-        guard case .basicGetOk(let tag, let redelivered, let exchange, let routingKey, _) = reply,
-            let content = self.gotten
+        guard case .basicGetOk(let tag, let redelivered, let exchange, let routingKey, _) = answer.method,
+            let content = answer.content
         else { return nil }
-        self.gotten = nil
-        if !noAck { self.unsettled.insert(tag) }
         return Delivery(
             consumerTag: "",
             token: DeliveryToken(epoch: self.connection.epoch, channel: self.id, tag: tag),

@@ -20,7 +20,6 @@ extension AMQPChannel {
     public func confirmSelect() async throws {
         guard self.confirms == nil else { return }
         _ = try await self.request(.confirmSelect(noWait: false), reply: Method.ID(85, 11))
-        if self.confirms == nil { self.confirms = ConfirmTracker() }
     }
 
     /// Publishes and waits for the broker's word. While ``outstandingLimit`` messages wait, or the broker or the socket accepts none, this waits for its turn.
@@ -29,11 +28,17 @@ extension AMQPChannel {
     /// - Throws: ``AMQPError`` when the channel ends first; ``confirmSelect()`` must have been called.
     public func publishConfirmed(_ message: Message) async throws -> PublishResult {
         guard self.confirms != nil else { throw AMQPError(.limit, "confirmSelect() was not called on this channel") }
+        self.demandReading()
+        defer { self.endReadingDemand() }
         while try self.mustWait { try await self.room() }
         let id = self.nextWaiter()
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
+                if Task.isCancelled {
+                    // The room that it was given is another's.
+                    self.makeRoom()
+                    return continuation.resume(throwing: CancellationError())
+                }
                 if let closeError { return continuation.resume(throwing: closeError) }
                 // Numbered in the step in which it is written, so that no answer can come before its waiter.
                 self.confirmWaiters.insert(continuation, id)
@@ -42,7 +47,7 @@ extension AMQPChannel {
             }
         } onCancel: {
             self.eventLoop.execute {
-                self.assumeIsolated { $0.confirmWaiters.resume(id, .failure(CancellationError())) }
+                self.assumeIsolated { $0.confirmWaiters.cancel(id) }
             }
         }
     }
@@ -55,27 +60,16 @@ extension AMQPChannel {
                 try self.checkAcceptance()
                 return false
             } catch {
-                self.watchAcceptance()
+                self.connection.assumeIsolated { $0.awaitAcceptance(channel: self.number) }
                 return true
             }
         }
     }
 
-    /// Those who wait for room look again when the broker lifts its block, and a little later in case it is the socket.
-    private func watchAcceptance() {
-        guard !self.isWatchingAcceptance else { return }
-        self.isWatchingAcceptance = true
-        self.connection.assumeIsolated { connection in
-            connection.observeBlocked { isBlocked in
-                if !isBlocked { self.assumeIsolated { $0.roomWaiters.resumeAll(.success(())) } }
-            }
-        }
-        _ = self.eventLoop.scheduleTask(in: .milliseconds(10)) {
-            self.assumeIsolated {
-                $0.isWatchingAcceptance = false
-                $0.roomWaiters.resumeAll(.success(()))
-            }
-        }
+    /// As many of those who wait look again as there is room for, the oldest first.
+    func makeRoom() {
+        guard !self.roomWaiters.isEmpty else { return }
+        self.roomWaiters.resumeOldest(self.outstandingLimit - (self.confirms?.count ?? 0), .success(()))
     }
 
     private func room() async throws {
@@ -88,7 +82,7 @@ extension AMQPChannel {
             }
         } onCancel: {
             self.eventLoop.execute {
-                self.assumeIsolated { $0.roomWaiters.resume(id, .failure(CancellationError())) }
+                self.assumeIsolated { $0.roomWaiters.cancel(id) }
             }
         }
     }
@@ -114,7 +108,7 @@ extension AMQPChannel {
                 }
             self.confirmWaiters.resume(outcome.waiter, .success(result))
         }
-        if !outcomes.isEmpty { self.roomWaiters.resumeAll(.success(())) }
+        if !outcomes.isEmpty { self.makeRoom() }
     }
 }
 

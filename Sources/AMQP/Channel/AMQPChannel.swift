@@ -15,13 +15,14 @@ public actor AMQPChannel {
 
     nonisolated let connection: AMQPConnection
     private var machine = ChannelMachine<UInt64>()
-    private var replyWaiters = Waiters<Method>()
+    private var replyWaiters = Waiters<Answer>()
     private var closeWaiters = Waiters<Void>()
     private var lastWaiter: UInt64 = 0
     var closeError: AMQPError?
 
     private var assembler = DeliveryAssembler()
     var consumers: [String: Consumer] = [:]
+    var flows: [String: Flow] = [:]
     var unsettled: Set<UInt64> = []
     /// How many settlements were not sent, since their delivery belongs to another connection or channel or is settled.
     public internal(set) var staleSettlements = 0
@@ -29,14 +30,20 @@ public actor AMQPChannel {
     var confirms: ConfirmTracker<UInt64>?
     var confirmWaiters = Waiters<PublishResult>()
     var roomWaiters = Waiters<Void>()
-    var isWatchingAcceptance = false
     var returnHandler: (@Sendable (ReturnedMessage) -> Void)?
     /// How many confirmed messages may wait for the broker at a time; further ones wait for room.
     public var outstandingLimit = 1000
 
     struct Consumer {
-        var onEvent: @Sendable (ConsumerEvent) -> Void
+        /// `nil` for one that nobody wants any more: what still comes goes back to its queue.
+        var onEvent: (@Sendable (ConsumerEvent) -> Void)?
         var noAck: Bool
+    }
+
+    /// What the broker says to a request; `content` with a `basic.get-ok`.
+    struct Answer: Sendable {
+        var method: Method
+        var content: DeliveryAssembler.Content?
     }
 
     init(number: UInt16, id: UInt64, connection: AMQPConnection) {
@@ -53,19 +60,29 @@ public actor AMQPChannel {
     }
 
     /// Closes in order: the broker has handled all that was sent on this channel before when this returns.
+    ///
+    /// A cancelled task does not wait; the channel ends all the same.
+    /// - Throws: why the channel ended, if it was not for this; `CancellationError`.
     public func close() async throws {
         guard self.closeError == nil else { return }
-        let reason = CloseReason(replyCode: 200, replyText: "Goodbye")
-        _ = try await self.request(.channelClose(reason), reply: Method.ID(20, 41))
-        self.ended(AMQPError(.closed, "this channel was closed"))
+        for tag in self.flows.keys { self.releaseFlow(tag) }
+        if self.machine.isCloseQueued { return try await self.closed() }
+        _ = try await self.request(.channelClose(Self.goodbye), reply: Method.ID(20, 41))
     }
+
+    private static let goodbye = CloseReason(replyCode: 200, replyText: "Goodbye")
+    /// Whether the broker knows of this channel.
+    private var isOnWire = false
 
     /// Closes without waiting for anything.
     func abandon() {
         guard self.closeError == nil else { return }
-        self.write(.channelClose(CloseReason(replyCode: 200, replyText: "Goodbye")))
+        let error = AMQPError(.closed, "this channel was closed")
+        guard self.isOnWire else { return self.ended(error) }
+        // One close is enough, and the broker would take a second one amiss.
+        if self.machine.state != .closing { self.write(.channelClose(Self.goodbye)) }
         self.isAbandoned = true
-        self.end(AMQPError(.closed, "this channel was closed"))
+        self.end(error)
     }
 
     /// Its number stays taken until the broker has answered.
@@ -86,7 +103,7 @@ public actor AMQPChannel {
             }
         } onCancel: {
             self.eventLoop.execute {
-                self.assumeIsolated { $0.closeWaiters.resume(id, .failure(CancellationError())) }
+                self.assumeIsolated { $0.closeWaiters.cancel(id) }
             }
         }
     }
@@ -107,7 +124,7 @@ public actor AMQPChannel {
         let consumers = self.consumers.values
         self.consumers.removeAll()
         self.unsettled.removeAll()
-        for consumer in consumers { consumer.onEvent(.closed(error)) }
+        for consumer in consumers { consumer.onEvent?(.closed(error)) }
         self.closeWaiters.resumeAll(error.code == .closed ? .success(()) : .failure(error))
     }
 
@@ -120,9 +137,14 @@ public actor AMQPChannel {
 
     /// Sends a method and waits for its answer. A waiter that is cancelled leaves the request where it is: its answer is dropped when it comes, and
     /// those behind it get theirs.
-    func request(_ method: Method, reply: Method.ID, _ alternative: Method.ID? = nil) async throws -> Method {
+    func request(_ method: Method, reply: Method.ID) async throws -> Method {
+        try await self.answer(to: method, reply).method
+    }
+
+    func answer(to method: Method, _ replies: Method.ID...) async throws -> Answer {
         let id = self.nextWaiter()
-        let replies = alternative.map { [reply, $0] } ?? [reply]
+        self.demandReading()
+        defer { self.endReadingDemand() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
@@ -136,12 +158,17 @@ public actor AMQPChannel {
             }
         } onCancel: {
             self.eventLoop.execute {
-                self.assumeIsolated { $0.replyWaiters.resume(id, .failure(CancellationError())) }
+                self.assumeIsolated { $0.replyWaiters.cancel(id) }
             }
         }
     }
 
+    func demandReading() { self.connection.assumeIsolated { $0.demandReading() } }
+
+    func endReadingDemand() { self.connection.assumeIsolated { $0.endReadingDemand() } }
+
     func write(_ method: Method) {
+        self.isOnWire = true
         self.connection.assumeIsolated { $0.send(method, channel: self.number) }
     }
 
@@ -161,19 +188,51 @@ public actor AMQPChannel {
         case .basicCancel(let tag, let noWait): self.cancelledByBroker(tag, noWait: noWait)
         case .channelFlow(let isActive): self.write(.channelFlowOk(isActive: isActive))
         case .channelClose(let reason):
+            let error = AMQPError(.channelClosedByBroker, reason.replyText, reply: reason)
             self.write(.channelCloseOk)
-            self.ended(AMQPError(.channelClosedByBroker, reason.replyText, reply: reason))
+            guard self.machine.state == .closing else { return self.ended(error) }
+            // It crossed ours, which the broker answers still (AMQP 0-9-1, 1.5.2.5).
+            self.isAbandoned = true
+            self.end(error)
         default: try self.answered(method)
         }
     }
 
-    private func answered(_ reply: Method) throws(AMQPError) {
+    private func answered(_ reply: Method, _ content: DeliveryAssembler.Content? = nil) throws(AMQPError) {
         switch self.machine.received(reply) {
-        case .resume(let waiter, let reply, let next):
+        case .resume(let waiter, let reply, let request, let next):
             if let next { self.write(next) }
-            self.replyWaiters.resume(waiter, .success(reply))
+            // Here and not by whoever asked: that task may be cancelled, and what comes next may be in the same read.
+            self.apply(reply, to: request)
+            let isAwaited = self.replyWaiters.resume(waiter, .success(Answer(method: reply, content: content)))
+            if !isAwaited { self.undo(reply, to: request) }
+            if case .channelCloseOk = reply { self.ended(AMQPError(.closed, "this channel was closed")) }
         case .violation(let error): throw error
         case .ignore: break
+        }
+    }
+
+    private func apply(_ reply: Method, to request: Method) {
+        switch (reply, request) {
+        case (.confirmSelectOk, _): if self.confirms == nil { self.confirms = ConfirmTracker() }
+        case (.basicCancelOk(let tag), _):
+            self.consumers[tag] = nil
+            self.endFlow(tag, nil)
+        case (.basicGetOk(let tag, _, _, _, _), .basicGet(_, noAck: false)): self.unsettled.insert(tag)
+        default: break
+        }
+    }
+
+    /// Whoever asked has been cancelled meanwhile.
+    private func undo(_ reply: Method, to request: Method) {
+        guard self.machine.isOpen else { return }
+        switch (reply, request) {
+        case (.basicConsumeOk(let tag), _):
+            self.write(.basicCancel(consumerTag: tag, noWait: true))
+        case (.basicGetOk(let tag, _, _, _, _), .basicGet(_, noAck: false)):
+            self.unsettled.remove(tag)
+            self.write(.basicReject(deliveryTag: tag, requeue: true))
+        default: break
         }
     }
 
@@ -199,24 +258,20 @@ public actor AMQPChannel {
                 isMandatory: true
             )
             self.returned(ReturnedMessage(replyCode: code, replyText: text, message: message))
-        case .basicGetOk:
-            self.gotten = content
-            try self.answered(content.method)
+        case .basicGetOk: try self.answered(content.method, content)
         default: break
         }
     }
 
-    /// The message of the `basic.get-ok` that is being answered.
-    var gotten: DeliveryAssembler.Content?
-
     private func deliver(_ deliver: Method.Deliver, _ content: DeliveryAssembler.Content) {
-        guard let consumer = self.consumers[deliver.consumerTag] else {
-            // It was on its way when the consumer was cancelled.
+        guard let consumer = self.consumers[deliver.consumerTag], let onEvent = consumer.onEvent else {
+            // It was on its way when its consumer was given up. What needs no settlement is gone.
+            guard self.consumers[deliver.consumerTag]?.noAck != true, self.machine.isOpen else { return }
             self.write(.basicReject(deliveryTag: deliver.deliveryTag, requeue: true))
             return
         }
         if !consumer.noAck { self.unsettled.insert(deliver.deliveryTag) }
-        consumer.onEvent(
+        onEvent(
             .delivery(
                 Delivery(
                     consumerTag: deliver.consumerTag,
@@ -233,6 +288,6 @@ public actor AMQPChannel {
 
     private func cancelledByBroker(_ tag: String, noWait: Bool) {
         if !noWait { self.write(.basicCancelOk(consumerTag: tag)) }
-        self.consumers.removeValue(forKey: tag)?.onEvent(.cancelledByBroker(consumerTag: tag))
+        self.consumers.removeValue(forKey: tag)?.onEvent?(.cancelledByBroker(consumerTag: tag))
     }
 }

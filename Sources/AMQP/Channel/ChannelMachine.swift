@@ -25,7 +25,8 @@ struct ChannelMachine<Waiter: Sendable>: Sendable {
     }
 
     enum ReplyAction: Sendable {
-        case resume(Waiter, Method, next: Method?)
+        /// With the request that was answered, and the one to send next.
+        case resume(Waiter, Method, to: Method, next: Method?)
         /// No request of ours asks for this.
         case violation(AMQPError)
         case ignore
@@ -61,7 +62,8 @@ struct ChannelMachine<Waiter: Sendable>: Sendable {
         return .send(self.start(request))
     }
 
-    private var isCloseQueued = false
+    /// Whether a close is with the broker or goes there after what was asked before it.
+    private(set) var isCloseQueued = false
 
     private mutating func start(_ request: Request) -> Method {
         self.current = request
@@ -80,10 +82,10 @@ struct ChannelMachine<Waiter: Sendable>: Sendable {
         self.current = nil
         if self.state == .closing {
             self.state = .closed(AMQPError(.closed, "this channel was closed"))
-            return .resume(current.waiter, reply, next: nil)
+            return .resume(current.waiter, reply, to: current.method, next: nil)
         }
         let next = self.queue.popFirst().map { self.start($0) }
-        return .resume(current.waiter, reply, next: next)
+        return .resume(current.waiter, reply, to: current.method, next: next)
     }
 
     /// The channel has ended. Returns all who still wait, in the order in which they asked.

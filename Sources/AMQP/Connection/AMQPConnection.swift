@@ -15,14 +15,15 @@ public actor AMQPConnection {
     public nonisolated let configuration: ConnectionConfiguration
 
     nonisolated let logger: Logger
-    private let channel: any Channel
+    let channel: any Channel
     private var machine: ConnectionMachine
     private(set) var tune: Method.Tune
     private var channels: [UInt16: AMQPChannel] = [:]
     private var lastChannelID: UInt64 = 0
     private var heartbeats: HeartbeatMonitor?
     private var heartbeatTimer: RepeatedTask?
-    private var readPauses = 0
+    private var closeTimer: Scheduled<Void>?
+    var flow = ReadFlow()
 
     private var outbound: ByteBuffer
     private var isFlushScheduled = false
@@ -35,6 +36,7 @@ public actor AMQPConnection {
     /// Why the broker accepts no messages now; `nil` while it does.
     public private(set) var blockedReason: String?
     private var blockedObservers: [@Sendable (Bool) -> Void] = []
+    private var channelsAwaitingAcceptance: Set<UInt16> = []
 
     private static let epochs = Epochs()
 
@@ -75,6 +77,7 @@ public actor AMQPConnection {
 
     /// Opens a channel.
     public func openChannel() async throws -> AMQPChannel {
+        try Task.checkCancellation()
         if let closeError { throw closeError }
         guard let number = self.freeChannelNumber() else {
             throw AMQPError(.limit, "all \(self.tune.channelMax) channels of this connection are open")
@@ -82,7 +85,13 @@ public actor AMQPConnection {
         self.lastChannelID += 1
         let channel = AMQPChannel(number: number, id: self.lastChannelID, connection: self)
         self.channels[number] = channel
-        try await channel.open()
+        do {
+            try await channel.open()
+        } catch {
+            // Cancelled: the broker may open it all the same.
+            await channel.abandon()
+            throw error
+        }
         return channel
     }
 
@@ -102,27 +111,32 @@ public actor AMQPConnection {
     /// Replaces the password while connected (RabbitMQ, `connection.update-secret`).
     public func updateSecret(_ secret: String, reason: String) async throws {
         if let closeError { throw closeError }
-        try await self.waiting({ $0.secretWaiters.insert($1, $2) }, cancel: { $0.secretWaiters.resume($1, $2) }) {
+        self.demandReading()
+        defer { self.endReadingDemand() }
+        try await self.waiting({ $0.secretWaiters.insert($1, $2) }, cancel: { $0.secretWaiters.cancel($1) }) {
             $0.send(.connectionUpdateSecret(secret: ByteBuffer(string: secret), reason: reason), channel: 0)
         }
     }
 
-    /// Closes in order: the broker has handled all that was sent before when this returns.
+    /// Closes in order: the broker has handled all that was sent before when this returns. A cancelled task waits as well, for five seconds at most,
+    /// as any does for a broker that doesn't answer.
     public func close() async {
         guard self.closeError == nil else { return }
         if let method = self.machine.close() {
             self.send(method, channel: 0)
             self.flush()
-            // A broker that doesn't answer is not waited for.
-            let timeout = self.eventLoop.scheduleTask(in: .seconds(Self.closeTimeout)) {
+            // Or the answer would not be read.
+            self.demandReading()
+            self.closeTimer = self.eventLoop.scheduleTask(in: .seconds(Self.closeTimeout)) {
                 self.assumeIsolated { $0.end(AMQPError(.closed, "this connection was closed")) }
             }
-            defer { timeout.cancel() }
-            // Only a cancelled task can throw here, and then it doesn't wait.
-            try? await self.closed()
-        } else {
-            self.end(AMQPError(.closed, "this connection was closed"))
+        } else if !self.machine.isClosing {
+            return self.end(AMQPError(.closed, "this connection was closed"))
         }
+        self.lastWaiter += 1
+        let id = self.lastWaiter
+        // What ended the connection meanwhile has ended it as well.
+        try? await withCheckedThrowingContinuation { self.closeWaiters.insert($0, id) }
     }
 
     private static let closeTimeout: Int64 = 5
@@ -134,7 +148,7 @@ public actor AMQPConnection {
             if closeError.code == .closed { return }
             throw closeError
         }
-        try await self.waiting({ $0.closeWaiters.insert($1, $2) }, cancel: { $0.closeWaiters.resume($1, $2) })
+        try await self.waiting({ $0.closeWaiters.insert($1, $2) }, cancel: { $0.closeWaiters.cancel($1) })
     }
 
     // MARK: Opening
@@ -143,7 +157,7 @@ public actor AMQPConnection {
     func opened() async throws {
         if let closeError { throw closeError }
         if self.machine.isOpen { return }
-        try await self.waiting({ $0.openWaiters.insert($1, $2) }, cancel: { $0.openWaiters.resume($1, $2) })
+        try await self.waiting({ $0.openWaiters.insert($1, $2) }, cancel: { $0.openWaiters.cancel($1) })
     }
 
     /// Begins the handshake; the socket is connected.
@@ -155,7 +169,7 @@ public actor AMQPConnection {
     /// Registers a waiter in the same step in which `action` sends what it waits for.
     private func waiting(
         _ insert: (isolated AMQPConnection, CheckedContinuation<Void, any Error>, UInt64) -> Void,
-        cancel: @escaping @Sendable (isolated AMQPConnection, UInt64, Result<Void, any Error>) -> Void,
+        cancel: @escaping @Sendable (isolated AMQPConnection, UInt64) -> Void,
         action: (isolated AMQPConnection) -> Void = { _ in }
     ) async throws {
         self.lastWaiter += 1
@@ -167,7 +181,7 @@ public actor AMQPConnection {
                 action(self)
             }
         } onCancel: {
-            self.eventLoop.execute { self.assumeIsolated { cancel($0, id, .failure(CancellationError())) } }
+            self.eventLoop.execute { self.assumeIsolated { cancel($0, id) } }
         }
     }
 
@@ -240,6 +254,7 @@ public actor AMQPConnection {
             self.blockedReason = nil
             self.logger.notice("the broker accepts messages again")
             for observer in self.blockedObservers { observer(false) }
+            self.acceptanceChanged()
         case .secretUpdated: self.secretWaiters.resumeAll(.success(()))
         case .answerClose(let error):
             self.send(.connectionCloseOk, channel: 0)
@@ -269,7 +284,7 @@ public actor AMQPConnection {
     }
 
     private func heartbeatTick() {
-        switch self.heartbeats?.tick(now: self.eventLoop.now, isReading: self.readPauses == 0) {
+        switch self.heartbeats?.tick(now: self.eventLoop.now, isReading: self.flow.isReading) {
         case .send:
             Frame.heartbeat.write(to: &self.outbound)
             self.flush()
@@ -283,6 +298,7 @@ public actor AMQPConnection {
         guard self.closeError == nil else { return }
         self.closeError = error
         self.heartbeatTimer?.cancel()
+        self.closeTimer?.cancel()
         let channels = self.channels.values
         self.channels.removeAll()
         for channel in channels { channel.assumeIsolated { $0.ended(error) } }
@@ -338,24 +354,19 @@ public actor AMQPConnection {
         self.channel.writeAndFlush(self.outbound, promise: nil)
         // The written buffer is the socket's until it is sent, so a new one begins.
         self.outbound = self.channel.allocator.buffer(capacity: 1024)
+        self.acceptanceChanged()
     }
 
-    /// A consumer can't keep up: nothing more is read until each that asked has resumed.
-    func pauseReading() {
-        self.readPauses += 1
-        if self.readPauses == 1 { self.setReading(false) }
+    /// Those who wait to publish may go on, if the broker and the socket take messages.
+    func acceptanceChanged() {
+        guard !self.channelsAwaitingAcceptance.isEmpty, self.blockedReason == nil, self.isWritable else { return }
+        let waiting = self.channelsAwaitingAcceptance
+        self.channelsAwaitingAcceptance.removeAll()
+        for number in waiting { self.channels[number]?.assumeIsolated { $0.makeRoom() } }
     }
 
-    func resumeReading() {
-        self.readPauses -= 1
-        if self.readPauses == 0 { self.setReading(true) }
-    }
-
-    private func setReading(_ isReading: Bool) {
-        self.channel.setOption(.autoRead, value: isReading).whenFailure { [logger] error in
-            logger.debug("reading not changed", metadata: [LogKeys.error: "\(error)"])
-        }
-    }
+    /// The channel is told once messages are accepted again.
+    func awaitAcceptance(channel number: UInt16) { self.channelsAwaitingAcceptance.insert(number) }
 
     // MARK: Channels
 

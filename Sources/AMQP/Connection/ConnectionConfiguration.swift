@@ -145,10 +145,11 @@ public struct ConnectionConfiguration: Sendable, Equatable {
     func negotiate(_ offer: Method.Tune) -> Method.Tune {
         let wish = self.endpoint.heartbeat ?? self.heartbeat
         let heartbeat = wish == 0 ? 0 : Self.smaller(wish, offer.heartbeat)
+        let frameMax = Self.smaller(self.frameMax, offer.frameMax)
         return Method.Tune(
             channelMax: Self.smaller(self.channelMax, offer.channelMax),
             // No peer may ask for less than this (AMQP 0-9-1, 4.2.3).
-            frameMax: max(Self.smaller(self.frameMax, offer.frameMax), 4096),
+            frameMax: frameMax == 0 ? 0 : max(frameMax, 4096),
             heartbeat: heartbeat
         )
     }

@@ -30,19 +30,40 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.hasFailed else { return }
         var buffer = self.unwrapInboundIn(data)
-        if var unread = self.unread {
+        var wasUnread = false
+        if var unread = self.unread.take() {
+            wasUnread = true
+            // Sole owner of its bytes, so this appends in place.
             unread.writeBuffer(&buffer)
             buffer = unread
-            self.unread = nil
         }
         self.connection.assumeIsolated { $0.didRead() }
+        let start = buffer.readerIndex
         do throws(AMQPError) {
             while let frame = try self.decoder.next(&buffer) { self.connection.assumeIsolated { $0.received(frame) } }
         } catch {
             self.hasFailed = true
             self.connection.assumeIsolated { $0.failed(error) }
         }
-        if buffer.readableBytes > 0, !self.hasFailed { self.unread = buffer }
+        guard buffer.readableBytes > 0, !self.hasFailed else { return }
+        self.unread = wasUnread && buffer.readerIndex == start ? buffer : self.copy(buffer, context.channel.allocator)
+    }
+
+    /// The beginning of a frame, in a buffer of its own with room for the rest: messages may still hold slices of the one that it came in, and
+    /// appending to that would copy all of it.
+    private func copy(_ beginning: ByteBuffer, _ allocator: ByteBufferAllocator) -> ByteBuffer {
+        let expected = self.decoder.expectedLength(beginning) ?? 0
+        var copy = allocator.buffer(capacity: max(beginning.readableBytes, min(expected, Self.reservedCapacity)))
+        copy.writeImmutableBuffer(beginning)
+        return copy
+    }
+
+    /// A frame's word alone reserves no more than this.
+    private static let reservedCapacity = 1 << 20
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { self.connection.assumeIsolated { $0.acceptanceChanged() } }
+        context.fireChannelWritabilityChanged()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -117,8 +117,15 @@ struct ConnectionMachine: Sendable {
         return .violate(error, send: .connectionClose(reason))
     }
 
+    /// Whether our close waits for its answer.
+    var isClosing: Bool {
+        if case .closing = self.state { return true }
+        return false
+    }
+
     /// The user closes the connection. Returns what to send, or `nil` if there is nothing to say any more.
     mutating func close() -> Method? {
+        if self.isClosing { return nil }
         guard self.state == .open else {
             self.state = .closed
             return nil

@@ -15,6 +15,7 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
             case connectionLost = "the connection was lost"
             case heartbeatTimeout = "the broker fell silent"
             case closed = "closed"
+            case consumerCancelled = "the broker ended the consumer"
             case blocked = "the broker accepts no messages now"
             case limit = "a limit was reached"
         }
@@ -44,6 +45,8 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
         public static let heartbeatTimeout = Code(kind: .heartbeatTimeout)
         /// This connection or channel was closed by its user.
         public static let closed = Code(kind: .closed)
+        /// `basic.cancel` came.
+        public static let consumerCancelled = Code(kind: .consumerCancelled)
         /// `connection.blocked` is in force, and no more can wait.
         public static let blocked = Code(kind: .blocked)
         /// A bound of this client or of the broker.

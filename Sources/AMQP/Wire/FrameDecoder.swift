@@ -14,11 +14,10 @@ struct FrameDecoder: Sendable {
     mutating func next(_ buffer: inout ByteBuffer) throws(AMQPError) -> Frame? {
         let start = buffer.readerIndex
         guard let (type, channel, size) = buffer.getMultipleIntegers(at: start, as: (UInt8, UInt16, UInt32).self) else {
-            try self.checkProtocolHeader(buffer)
             return nil
         }
         guard let kind = Frame.Kind(rawValue: type) else {
-            try self.checkProtocolHeader(buffer)
+            if try self.checkProtocolHeader(buffer) { return nil }
             throw .syntax("a frame of the unknown type \(type)")
         }
         guard self.frameMax == 0 || UInt64(size) + UInt64(Frame.overhead) <= UInt64(self.frameMax) else {
@@ -33,6 +32,11 @@ struct FrameDecoder: Sendable {
         }
         buffer.moveReaderIndex(forwardBy: length)
         return try Self.decode(kind, channel: channel, payload: payload)
+    }
+
+    /// How many bytes the frame takes that begins here, as far as its head has come.
+    func expectedLength(_ buffer: ByteBuffer) -> Int? {
+        buffer.getInteger(at: buffer.readerIndex + 3, as: UInt32.self).map { Int($0) + Frame.overhead }
     }
 
     private static func decode(_ kind: Frame.Kind, channel: UInt16, payload: ByteBuffer) throws(AMQPError) -> Frame {
@@ -58,11 +62,12 @@ struct FrameDecoder: Sendable {
     }
 
     /// A server of another version answers with the protocol header that it expects (AMQP 0-9-1, 4.2.2).
-    private func checkProtocolHeader(_ buffer: ByteBuffer) throws(AMQPError) {
+    /// - Returns: whether this is the beginning of such a header.
+    private func checkProtocolHeader(_ buffer: ByteBuffer) throws(AMQPError) -> Bool {
         guard let header = buffer.getBytes(at: buffer.readerIndex, length: 4), header == Array("AMQP".utf8) else {
-            return
+            return false
         }
-        guard let version = buffer.getBytes(at: buffer.readerIndex, length: 8)?.suffix(3) else { return }
+        guard let version = buffer.getBytes(at: buffer.readerIndex, length: 8)?.suffix(3) else { return true }
         let text = version.map(String.init).joined(separator: "-")
         throw AMQPError(.protocolViolation, "the server speaks AMQP \(text), where 0-9-1 was expected")
     }
