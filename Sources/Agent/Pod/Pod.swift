@@ -28,7 +28,9 @@ public struct Pod: Sendable {
         do throws(ConnectionURLError) {
             self.broker = BrokerConfiguration(
                 urls: try ConnectionURL.list(configuration.rabbitMQURL),
-                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)"
+                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)",
+                // As often as Celery (`broker_connection_max_retries`): some fifty minutes.
+                recovery: RecoveryPolicy(maximumAttempts: 100)
             )
         } catch {
             throw ConfigurationErrors(problems: [

@@ -31,9 +31,11 @@ extension Worker {
         }
         switch self.ledger.receive(message, options: options, token: token) {
         case .submit(let id):
+            self.fireReceived(message)
             self.sendReceived(id)
             self.submit(id)
         case .schedule(let id, let due):
+            self.fireReceived(message)
             self.sendReceived(id)
             self.deadlines.insert(id, due: due)
             self.armDeadlineTimer()
@@ -47,6 +49,11 @@ extension Worker {
             self.logger.info("a redelivered task has ended here: not run again", metadata: self.metadata(of: message))
             self.settle(Ledger.SettleAction(token: token, settlement: settlement))
         }
+    }
+
+    private func fireReceived(_ message: TaskMessage) {
+        guard self.project?.manifest.signalReceivers.contains("task_received") == true else { return }
+        self.fire("task_received", ["id": .string(message.id), "headers": JSON(message.headers)])
     }
 
     /// Hands a job to the pool, unless it has expired.
@@ -93,7 +100,12 @@ extension Worker {
                 settlement: problem.settlement == .acknowledge ? .acknowledge : .reject(requeue: false)
             )
         )
-        if case .unregistered(let task, let id) = problem { self.markUnregistered(delivery, id: id, task: task) }
+        if case .unregistered(let task, let id) = problem {
+            self.markUnregistered(delivery, id: id, task: task)
+            self.fire("task_unknown", ["name": .string(task), "id": .string(id)])
+        } else if problem.settlement == .reject {
+            self.fire("task_rejected", ["exception": .string("\(problem)")])
+        }
     }
 
     /// Only Python can read the body of this message of protocol 1; it does so in its own time.
@@ -149,6 +161,10 @@ extension Worker {
             event.add("expired", true)
         }
         self.markRevoked(conclusion.job, reason: "expired")
+        var fields = self.description(of: conclusion.job)
+        fields["terminated"] = false
+        fields["expired"] = true
+        self.fire("task_revoked", fields)
     }
 
     /// Keeps one timer, for the soonest deadline.

@@ -128,7 +128,10 @@ extension Worker {
             )
             self.session?.consumerTags[queue.name] = tag
         }
-        if self.phase == .starting { self.phase = .running }
+        if self.phase == .starting {
+            self.phase = .running
+            self.fire("worker_ready")
+        }
         self.sendWorkerEvent(.workerOnline)
         ExecutableMemory.releaseStartupCode()
         self.stateChanges.send()

@@ -96,6 +96,7 @@ extension Worker {
         guard (try? await self.wait(until: { $0.phase > .starting })) != nil else { return }
         while !Task.isCancelled {
             self.sendWorkerEvent(.workerHeartbeat)
+            self.fire("heartbeat_sent")
             guard (try? await Task.sleep(for: .seconds(interval))) != nil else { return }
         }
     }
