@@ -140,9 +140,15 @@ def store() -> Iterator[Redis]:
 
 
 @pytest.fixture
-def run(broker: RabbitMQ, store: Redis, tmp_path: Path) -> Iterator[Run]:
+def project_code() -> str:
+    """The code of the project; a test may give another."""
+    return PROJECT_CODE
+
+
+@pytest.fixture
+def run(broker: RabbitMQ, store: Redis, tmp_path: Path, project_code: str) -> Iterator[Run]:
     with ExitStack() as resources:
-        yield Run(broker, store, tmp_path, resources)
+        yield Run(broker, store, tmp_path, resources, project_code)
 
 
 @pytest.fixture

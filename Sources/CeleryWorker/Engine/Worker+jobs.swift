@@ -18,7 +18,9 @@ extension Worker {
             self.lost(id, exit)
         case .output(let output):
             self.log(output)
-        case .workerReady, .workerExited, .idle, .mainExited:
+        case .workerExited:
+            if self.phase >= .draining { self.stateChanges.send() }
+        case .workerReady, .idle, .mainExited:
             break
         }
     }

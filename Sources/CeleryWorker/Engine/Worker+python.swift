@@ -43,7 +43,7 @@ extension Worker {
         }
     }
 
-    private func listens(to signal: String) -> Bool {
+    func listens(to signal: String) -> Bool {
         self.project?.manifest.signalReceivers.contains(signal) ?? false
     }
 

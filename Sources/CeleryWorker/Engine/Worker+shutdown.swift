@@ -70,8 +70,20 @@ extension Worker {
     /// How long `worker_process_shutdown` may take in user code.
     private static let workerShutdownLimit = Duration.seconds(30)
 
+    /// Celery fires `worker_shutdown` once the workers have ended.
+    private func fireShutdown() async {
+        await self.pool.resize(to: 0)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await self.wait { worker in worker.pool.assumeIsolated { $0.workers.isEmpty } } }
+            group.addTask { try? await Task.sleep(for: Self.workerShutdownLimit) }
+            await group.next()
+            group.cancelAll()
+        }
+        await self.fireAndWait("worker_shutdown")
+    }
+
     func stopPool() async {
-        if self.phase == .draining { await self.fireAndWait("worker_shutdown") }
+        if self.phase == .draining, self.listens(to: "worker_shutdown") { await self.fireShutdown() }
         // In a cold shutdown the workers have been told to end; what does not is killed.
         await self.pool.shutdown(deadline: self.phase == .stopping ? .milliseconds(500) : Self.workerShutdownLimit)
     }
