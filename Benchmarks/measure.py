@@ -13,7 +13,7 @@ from pathlib import Path
 from armada_testing import procfs
 from armada_testing.agent import Agent, Kind
 from armada_testing.orchestrator import Project
-from armada_testing.processes import private_directory, wait_until
+from armada_testing.processes import private_directory, report, wait_until
 from armada_testing.rabbitmq import RabbitMQ
 from armada_testing.redis_server import Redis
 
@@ -112,8 +112,21 @@ class Bench:
             "idle stop": stopped,
         }
 
+    def _took_settings(self, project: Project, agent: Agent, concurrency: int, prefetch: int) -> bool:
+        """Whether the agent really worked at this concurrency and prefetch: figures of another one are worthless."""
+        stats = project.inspect(seconds=10, destination=[agent.node], limit=1).stats() or {}
+        found = stats.get(agent.node, {})
+        took = found.get("pool", {}).get("max-concurrency"), found.get("prefetch_count")
+        if took == (concurrency, concurrency * prefetch):
+            return True
+        report(f"not counted: {agent.kind} runs with concurrency {took[0]} and prefetch count {took[1]}")
+        return False
+
     def throughput(self, kind: Kind, concurrency: int, prefetch: int, jobs: int) -> dict[str, float]:
-        """Jobs that are all there before the agent starts; the first tenth is warm-up and does not count."""
+        """Jobs that are all there before the agent starts; the first tenth is warm-up and does not count.
+
+        Empty when the agent did not take the setting.
+        """
         with ExitStack() as resources:
             project, slots, home = self._run(resources, jobs)
             publish_ahead(self.broker, project.run_id, range(jobs))
@@ -136,6 +149,8 @@ class Bench:
             cpu, own = procfs.cpu_seconds(agent.pid) - cpu, procfs.own_cpu_seconds(agent.pid) - own
             times = slots.times()
             counted = jobs - counted_from
+            if not self._took_settings(project, agent, concurrency, prefetch):
+                return {}
             return {
                 "jobs/s": (jobs - 1 - warm) / ((times[-1] - times[warm]) / 1e9),
                 "CPU per job": cpu / counted,

@@ -183,6 +183,8 @@ extension PythonPool {
     }
 
     func killEverything() {
+        // What is killed on purpose ends without an error.
+        if phase == .running || phase == .draining { phase = .ending }
         killWorkers()
         if let main, mainExit == nil { _ = Glibc.kill(main.pid, SIGKILL) }
     }

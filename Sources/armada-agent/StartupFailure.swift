@@ -15,7 +15,8 @@ struct StartupFailure {
             self.lines = [error.message] + error.details
         case let error as LoadFailure:
             self.status = error.kind == "invalid" ? .configuration : .software
-            self.lines = ["the project's code can't be loaded: \(error.message)"] + (error.traceback.isEmpty ? [] : [error.traceback])
+            let traceback = error.traceback.isEmpty ? [] : [error.traceback]
+            self.lines = ["the project's code can't be loaded: \(error.message)"] + traceback
         case let error as AMQPError:
             self.status = error.isPermanent ? .configuration : .unavailable
             self.lines = ["the broker (RABBITMQ_URL): \(error)"]

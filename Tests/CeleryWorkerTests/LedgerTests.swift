@@ -22,10 +22,7 @@ struct LedgerTests {
             id: id,
             task: "proj.add",
             eta: eta,
-            expires: nil,
             retries: retries,
-            hardTimeLimit: nil,
-            softTimeLimit: nil,
             deliveryInfo: .init(exchange: "", routingKey: "q", priority: nil, redelivered: redelivered),
             properties: BasicProperties(),
             body: ByteBuffer(string: body)
@@ -86,8 +83,10 @@ struct LedgerTests {
     func lateMatrix(testCase: Case) throws {
         var ledger = Ledger()
         let id = try self.submit(&ledger, testCase.options)
-        #expect(ledger.started(id, pid: 7, at: 0) == nil)
-        let conclusion = try #require(ledger.conclude(id, testCase.ending))
+        let start = ledger.started(id, pid: 7, at: 0)
+        #expect(start == nil)
+        let ended = ledger.conclude(id, testCase.ending)
+        let conclusion = try #require(ended)
         #expect(conclusion.settle == .init(token: Self.token(1), settlement: testCase.settlement))
         #expect(conclusion.isRequeued == (testCase.settlement == .reject(requeue: true)))
         #expect(ledger.isEmpty)
@@ -97,8 +96,10 @@ struct LedgerTests {
     func earlyMatrix(ending: JobEnding) throws {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.early)
-        #expect(ledger.started(id, pid: 7, at: 0) == .init(token: Self.token(1), settlement: .acknowledge))
-        let conclusion = try #require(ledger.conclude(id, ending))
+        let start = ledger.started(id, pid: 7, at: 0)
+        #expect(start == .init(token: Self.token(1), settlement: .acknowledge))
+        let ended = ledger.conclude(id, ending)
+        let conclusion = try #require(ended)
         #expect(conclusion.settle == nil)
         #expect(!conclusion.isRequeued)
         #expect(ledger.isEmpty)
@@ -108,8 +109,10 @@ struct LedgerTests {
     func concludesOnce() throws {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.late)
-        #expect(ledger.conclude(id, .succeeded) != nil)
-        #expect(ledger.conclude(id, .workerLost) == nil)
+        let first = ledger.conclude(id, .succeeded)
+        let second = ledger.conclude(id, .workerLost)
+        #expect(first != nil)
+        #expect(second == nil)
     }
 
     // MARK: Scheduling
@@ -120,8 +123,10 @@ struct LedgerTests {
         let action = ledger.receive(Self.message(eta: 100), options: Self.late, token: Self.token(1))
         guard case .schedule(let id, until: 100) = action else { throw Unexpected(action: action) }
         #expect(ledger.scheduledCount == 1)
-        #expect(ledger.due(id))
-        #expect(!ledger.due(id))
+        let isDue = ledger.due(id)
+        let isDueAgain = ledger.due(id)
+        #expect(isDue)
+        #expect(!isDueAgain)
         #expect(ledger.scheduledCount == 0)
     }
 
@@ -149,9 +154,8 @@ struct LedgerTests {
             token: Self.token(1, epoch: 2)
         )
         #expect(again == .adopted(id))
-        #expect(
-            ledger.conclude(id, .succeeded)?.settle == .init(token: Self.token(1, epoch: 2), settlement: .acknowledge)
-        )
+        let end = ledger.conclude(id, .succeeded)?.settle
+        #expect(end == .init(token: Self.token(1, epoch: 2), settlement: .acknowledge))
         #expect(ledger.adoptedCount == 1)
     }
 
@@ -161,12 +165,11 @@ struct LedgerTests {
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
         ledger.connectionLost(epoch: 1, unstarted: [])
-        #expect(ledger.conclude(id, .succeeded)?.settle == nil)
+        let end = ledger.conclude(id, .succeeded)?.settle
+        #expect(end == nil)
         let token = Self.token(1, epoch: 2)
-        #expect(
-            ledger.receive(Self.message(redelivered: true), options: Self.late, token: token)
-                == .settleAgain(token, .acknowledge)
-        )
+        let again = ledger.receive(Self.message(redelivered: true), options: Self.late, token: token)
+        #expect(again == .settleAgain(token, .acknowledge))
         // A second redelivery is another message that happens to be equal: it is run.
         let other = ledger.receive(
             Self.message(redelivered: true),
@@ -182,7 +185,8 @@ struct LedgerTests {
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
         ledger.connectionLost(epoch: 1, unstarted: [])
-        #expect(ledger.conclude(id, .rejected(requeue: true))?.settle == nil)
+        let end = ledger.conclude(id, .rejected(requeue: true))?.settle
+        #expect(end == nil)
         let again = ledger.receive(
             Self.message(redelivered: true),
             options: Self.late,
@@ -198,11 +202,10 @@ struct LedgerTests {
         _ = ledger.started(id, pid: 7, at: 0)
         ledger.connectionLost(epoch: 1, unstarted: [])
         let token = Self.token(4, epoch: 2)
-        #expect(
-            ledger.receive(Self.message(redelivered: true), options: Self.early, token: token)
-                == .settleAgain(token, .acknowledge)
-        )
-        #expect(ledger.conclude(id, .succeeded)?.settle == nil)
+        let again = ledger.receive(Self.message(redelivered: true), options: Self.early, token: token)
+        #expect(again == .settleAgain(token, .acknowledge))
+        let end = ledger.conclude(id, .succeeded)?.settle
+        #expect(end == nil)
     }
 
     @Test(
@@ -229,8 +232,10 @@ struct LedgerTests {
         _ = ledger.started(first, pid: 7, at: 0)
         let action = ledger.receive(Self.message(redelivered: true), options: Self.late, token: Self.token(2))
         guard case .submit(let second) = action else { throw Unexpected(action: action) }
-        #expect(ledger.conclude(first, .succeeded)?.settle?.token == Self.token(1))
-        #expect(ledger.conclude(second, .succeeded)?.settle?.token == Self.token(2))
+        let firstEnd = ledger.conclude(first, .succeeded)?.settle?.token
+        let secondEnd = ledger.conclude(second, .succeeded)?.settle?.token
+        #expect(firstEnd == Self.token(1))
+        #expect(secondEnd == Self.token(2))
     }
 
     // MARK: Any history
@@ -249,7 +254,8 @@ struct LedgerTests {
         func settle(_ action: Ledger.SettleAction?) {
             guard let action else { return }
             #expect(action.token.epoch == epoch, "a settlement for a connection that is gone")
-            #expect(settled.insert(action.token).inserted, "settled twice")
+            let isFirst = settled.insert(action.token).inserted
+            #expect(isFirst, "settled twice")
         }
         func deliver(_ message: TaskMessage) {
             let token = Self.token(nextTag, epoch: epoch)

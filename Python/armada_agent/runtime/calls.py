@@ -1,4 +1,4 @@
-"""The calls that the agent makes: signals of the parent, decoding, control commands, and writes to the result backend."""
+"""The calls that the agent makes: signals of the parent, decoding, control commands, writes to the result backend."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def perform(loaded: Loaded | None, method: str, arguments: Any) -> Any:
 
 
 def fire(loaded: Loaded, arguments: dict[str, Any]) -> Any:
-    """Fire a parent-side signal: `name` and the fields that describe its subject. The answer: how many receivers ran."""
+    """Fire a parent-side signal: `name`, and the fields that describe its subject. Answers how many receivers ran."""
     from celery import exceptions, signals
 
     name = str(arguments.get("name"))
@@ -107,39 +107,45 @@ def error_from(fields: dict[str, Any]) -> BaseException:
 
 
 def decode_body(loaded: Loaded, arguments: dict[str, Any]) -> Any:
-    """Decode a message body for `inspect`: JSON-safe args and kwargs."""
-    args, kwargs, _ = payload(loaded, arguments)
-    return {"args": json_safe(args), "kwargs": json_safe(kwargs)}
+    """Decode a message's body: JSON-safe."""
+    return json_safe(decoded(loaded, arguments))
 
 
-def payload(loaded: Loaded, arguments: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
-    """args, kwargs and embedded options of a message body."""
+def decoded(loaded: Loaded, arguments: dict[str, Any]) -> Any:
+    """A message's body as it was before it was serialized and compressed."""
     from kombu.compression import decompress
     from kombu.serialization import loads, prepare_accept_content
 
     body = base64.b64decode(arguments.get("body") or "")
     if arguments.get("compression"):
         body = decompress(body, arguments["compression"])
-    value = loads(
+    return loads(
         body,
         arguments.get("content_type"),
         arguments.get("content_encoding"),
         accept=prepare_accept_content(loaded.app.conf.accept_content),
     )
+
+
+def payload(loaded: Loaded, arguments: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """args, kwargs and embedded options of a message body, of either protocol."""
+    value = decoded(loaded, arguments)
+    if isinstance(value, dict):
+        embed = {key: value.get(key) for key in ("callbacks", "errbacks", "chord")}
+        return value.get("args") or (), value.get("kwargs") or {}, embed
     args, kwargs, embed = value
     return args, kwargs, embed or {}
 
 
 def control(loaded: Loaded, arguments: dict[str, Any]) -> Any:
-    """Run one of the user's own control commands: {"ok": its answer}."""
+    """Run a remote-control command as `kombu.pidbox.Node.dispatch` does: its answer, or what it raised."""
     from celery.worker.control import Panel
 
-    name = str(arguments.get("name"))
-    command = Panel.data.get(name)
-    if command is None:
-        raise CallError(f"unknown command {name!r}")
-    state = ControlState(loaded)
-    return {"ok": json_safe(command(state, **(arguments.get("arguments") or {})))}
+    try:
+        command = Panel.data[str(arguments.get("method"))]
+        return json_safe(command(ControlState(loaded), **(arguments.get("arguments") or {})))
+    except Exception as error:
+        return {"error": repr(error)}
 
 
 class ControlState:

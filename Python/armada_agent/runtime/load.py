@@ -146,9 +146,6 @@ def described(error: BaseException) -> LoadError:
     if isinstance(error, SyntaxError):
         kind = "syntax_error"
         message = f"{type(error).__name__}: {error.msg} (line {error.lineno})"
-    elif isinstance(error, ModuleNotFoundError):
-        kind = "import_error"
-        message = f"{type(error).__name__}: {error}"
     elif isinstance(error, ImportError):
         kind = "import_error"
         message = f"{type(error).__name__}: {error}"

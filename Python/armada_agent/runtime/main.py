@@ -162,6 +162,7 @@ class Main:
         wire.send_json(self.control, wire.LOADED, result)
         # What lives now is shared with the workers: the collector must not touch, and so copy, its pages.
         gc.collect()
+        return_free_memory()
         gc.freeze()
 
     def fail_load(self, error: Any) -> None:
@@ -385,6 +386,17 @@ def drain(descriptor: int) -> None:
         pass
 
 
+def return_free_memory() -> None:
+    """Give the C library's free memory back to the system, which it does not do by itself: imports leave holes."""
+    ctypes = sys.modules.get("ctypes")
+    if ctypes is None:
+        # Celery has imported it as a rule; to import it for this would cost more than it gives.
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def preload() -> None:
     """Import what every worker needs, while the agent is still reaching its servers."""
     import celery.app.amqp
@@ -393,8 +405,8 @@ def preload() -> None:
     import celery.app.trace
     import celery.backends.base
     import celery.loaders.app
-    import celery.signals
-    import kombu.serialization
+    import celery.signals  # noqa: F401
+    import kombu.serialization  # noqa: F401
 
     from . import calls, load, worker  # noqa: F401
 

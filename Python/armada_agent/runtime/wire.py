@@ -43,12 +43,15 @@ IGNORE: Final = 3
 REJECT: Final = 4
 # The tracer itself raised: nothing was stored for the job.
 UNTRACED: Final = 5
+# The body can't be decoded, or is of a shape that no Celery client writes; the task was not begun.
+UNDECODABLE: Final = 6
+MALFORMED: Final = 7
 
 # Flags of a job message.
 REPORT_START: Final = 1
 FETCH_BODY: Final = 2
 EXOTIC: Final = 4
-DECODED_BODY: Final = 8
+PROTOCOL_1: Final = 8
 
 # Streams of an OUTPUT frame.
 STDOUT: Final = 1

@@ -73,9 +73,14 @@ class Worker:
 
     def serve(self) -> int:
         """Run jobs until the socket ends: the exit code."""
-        from celery.app.trace import fast_trace_task
-        from kombu.compression import decompress
+        from kombu.serialization import loads as deserialize
+        from kombu.serialization import prepare_accept_content
 
+        # As `celery.app.trace.fast_trace_task` does, with the steps apart, so that a body which can't be decoded is
+        # told from a task that fails.
+        tasks = self.app._tasks
+        hostname = self.hostname
+        accept = prepare_accept_content(self.app.conf.accept_content)
         sink = self.sink
         out, err = self.streams
         buffer = bytearray(wire.JOB_LIMIT)
@@ -98,11 +103,10 @@ class Worker:
             if not receive(buffer):
                 return 0
             _, flags, _, job, headers_length, info_length, body_length = unpack(buffer)
-            current.job = job
             sink.job = job
-            if flags & wire.REPORT_START:
-                send(wire.NUMBER.pack(9, wire.STARTED, job))
+            # From here on a soft time limit may be raised, so nothing of the job is outside of the `try`.
             try:
+                current.job = job
                 if flags & wire.FETCH_BODY:
                     send(wire.NUMBER.pack(9, wire.FETCH, job))
                     kind, data = wire.receive_frame(self.stream)
@@ -124,18 +128,37 @@ class Worker:
                 properties = info["properties"]
                 properties["application_headers"] = headers
                 request = {**headers, **info}
-                if flags & wire.DECODED_BODY:
-                    body = loads(body)
-                    content_type = None
-                else:
+                try:
                     body = bytes(body)
-                    content_type = properties.get("content_type")
-                    compression = headers.get("compression")
-                    if compression:
-                        body = decompress(body, compression)
-                failed, value, runtime = fast_trace_task(
-                    headers["task"], headers["id"], request, body, content_type, properties.get("content_encoding")
-                )
+                    if headers.get("compression"):
+                        body = decompressed(body, headers["compression"])
+                    payload = deserialize(
+                        body, properties.get("content_type"), properties.get("content_encoding"), accept=accept
+                    )
+                except Exception as error:
+                    raise Undecodable(f"{type(error).__name__}: {error}") from error
+                if type(payload) is dict:
+                    payload, headers = upgraded(payload, headers, bool(flags & wire.PROTOCOL_1))
+                    request = {**headers, **info}
+                try:
+                    args, kwargs, embed = payload
+                except (TypeError, ValueError):
+                    found = described(payload)
+                    raise Malformed(f"its body is {found}, where [args, kwargs, embed] was expected") from None
+                # Only now: a message that turns out to be none must not be acknowledged as begun.
+                if flags & wire.REPORT_START:
+                    send(wire.NUMBER.pack(9, wire.STARTED, job))
+                request.update({"args": args, "kwargs": kwargs, "hostname": hostname, "is_eager": False}, **embed or {})
+                value, problem, runtime, text = tasks[headers["task"]].__trace__(headers["id"], args, kwargs, request)
+                failed = bool(problem)
+                if not failed:
+                    value = text
+            except Undecodable as error:
+                current.job = 0
+                frame = refusal_frame(job, wire.UNDECODABLE, error)
+            except Malformed as error:
+                current.job = 0
+                frame = refusal_frame(job, wire.MALFORMED, error)
             except Exception:
                 current.job = 0
                 frame = failure_frame(job, None, 0.0)
@@ -157,6 +180,56 @@ class Worker:
                     return RECYCLE
                 if self.maximum_memory and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self.maximum_memory:
                     return RECYCLE
+
+
+class Undecodable(Exception):
+    """A message's body can't be decoded."""
+
+
+class Malformed(Exception):
+    """A message's body is of a shape that no Celery client writes."""
+
+
+def decompressed(body: bytes, compression: str) -> Any:
+    """Undo compression, as kombu's `Message` does."""
+    from kombu.compression import decompress
+
+    return decompress(body, compression)
+
+
+def upgraded(body: dict[str, Any], headers: dict[str, Any], is_protocol_1: bool) -> tuple[Any, dict[str, Any]]:
+    """A body of protocol 1, or one that mixes both protocols, as protocol 2's payload and headers."""
+    from celery.exceptions import InvalidTaskError
+    from celery.worker.strategy import hybrid_to_proto2, proto1_to_proto2
+
+    if not is_protocol_1 and "args" not in body:
+        raise Malformed("its body is an object without 'args', where [args, kwargs, embed] was expected")
+    convert = proto1_to_proto2 if is_protocol_1 else hybrid_to_proto2
+    try:
+        payload, upgraded_headers, _, _ = convert(HeadersOnly(headers), body)
+    except InvalidTaskError as error:
+        raise Malformed(str(error)) from error
+    return payload, upgraded_headers
+
+
+class HeadersOnly:
+    """What `celery.worker.strategy` reads of a message."""
+
+    def __init__(self, headers: dict[str, Any]) -> None:
+        self.headers = headers
+
+
+def described(value: Any) -> str:
+    """What a decoded body is, in few words."""
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    return "null" if value is None else f"of type {type(value).__name__}"
+
+
+def refusal_frame(job: int, outcome: int, error: Exception) -> bytes:
+    """The RESULT frame for a message that is no job."""
+    payload = b"".join((wire.sized(str(error)), wire.sized(type(error).__name__), wire.sized(""), wire.sized("")))
+    return wire.RESULT_HEAD.pack(21 + len(payload), wire.RESULT, job, outcome, 0, 0, 0.0) + payload
 
 
 class Current:

@@ -25,6 +25,10 @@ public struct AgentConfiguration: Sendable {
     public var requirements: String?
     /// `AGENT_PYTHON`: the interpreter to use, a path or a name on `PATH`.
     public var python: String?
+    /// `AGENT_CONCURRENCY`: how many jobs run at the same time.
+    public var concurrency: Int
+    /// `AGENT_PREFETCH_MULTIPLIER`: jobs reserved for each of them; 0 for no limit.
+    public var prefetchMultiplier: Int
     /// `AGENT_DRAIN_SECONDS`: how long a warm shutdown waits for running jobs; `nil` is as long as they take.
     public var drainLimit: Duration?
     /// `AGENT_LOG_LEVEL`.
@@ -73,6 +77,8 @@ public struct AgentConfiguration: Sendable {
         }
         self.definitionDeadline = reader[Variables.definitionDeadline]
         self.python = reader[Variables.python]
+        self.concurrency = reader[Variables.concurrency]
+        self.prefetchMultiplier = reader[Variables.prefetchMultiplier]
         let drain = reader[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
         self.logLevel = reader[Variables.logLevel]

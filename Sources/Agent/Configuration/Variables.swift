@@ -173,6 +173,20 @@ enum Variables {
         shown: "`.venv/bin/python` beside the package, or `python3`",
         "The Python (3.10 or later) that runs the user's code: a path, or a name on `PATH`."
     )
+    static let concurrency = EnvironmentVariable(
+        "AGENT_CONCURRENCY",
+        .number(1...1000),
+        default: 1,
+        shown: "`1`",
+        "How many jobs run at the same time, each in a Python process of its own."
+    )
+    static let prefetchMultiplier = EnvironmentVariable(
+        "AGENT_PREFETCH_MULTIPLIER",
+        .number(0...65535),
+        default: 1,
+        shown: "`1`",
+        "Jobs that are reserved for each Python process; 0 for no limit."
+    )
     static let drainSeconds = EnvironmentVariable(
         "AGENT_DRAIN_SECONDS",
         .seconds(0...604_800),
@@ -201,7 +215,7 @@ enum Variables {
         fingerprintProviderURL.row, sqlServerName.row, sqlServerDatabase.row, sqlServerUser.row, sqlServerPassword.row,
         requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row, redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row, python.row,
-        drainSeconds.row, logLevel.row, logFormat.row,
+        concurrency.row, prefetchMultiplier.row, drainSeconds.row, logLevel.row, logFormat.row,
     ]
 }
 

@@ -28,7 +28,9 @@ public struct Pod: Sendable {
         do throws(ConnectionURLError) {
             self.broker = BrokerConfiguration(
                 urls: try ConnectionURL.list(configuration.rabbitMQURL),
-                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)"
+                connectionName: "armada-agent \(configuration.runID) \(configuration.podIndex)",
+                // As often as Celery (`broker_connection_max_retries`): some fifty minutes.
+                recovery: RecoveryPolicy(maximumAttempts: 100)
             )
         } catch {
             throw ConfigurationErrors(problems: [
@@ -78,8 +80,8 @@ public struct Pod: Sendable {
     private var workerConfiguration: WorkerConfiguration {
         WorkerConfiguration(
             nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: Self.hostName),
-            concurrency: 1,
-            prefetchMultiplier: 1,
+            concurrency: self.configuration.concurrency,
+            prefetchMultiplier: self.configuration.prefetchMultiplier,
             broker: self.broker,
             drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
         )

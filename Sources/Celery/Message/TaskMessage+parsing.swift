@@ -48,11 +48,6 @@ extension TaskMessage {
             form: .protocol2,
             id: "",
             task: name,
-            eta: nil,
-            expires: nil,
-            retries: 0,
-            hardTimeLimit: nil,
-            softTimeLimit: nil,
             deliveryInfo: deliveryInfo,
             properties: properties,
             body: body

@@ -43,6 +43,32 @@ public struct TaskMessage: Sendable {
     public var properties: BasicProperties
     public var body: ByteBuffer
 
+    public init(
+        form: Form,
+        id: String,
+        task: String,
+        eta: EpochSeconds? = nil,
+        expires: EpochSeconds? = nil,
+        retries: Int64 = 0,
+        hardTimeLimit: Double? = nil,
+        softTimeLimit: Double? = nil,
+        deliveryInfo: DeliveryInfo,
+        properties: BasicProperties,
+        body: ByteBuffer
+    ) {
+        self.form = form
+        self.id = id
+        self.task = task
+        self.eta = eta
+        self.expires = expires
+        self.retries = retries
+        self.hardTimeLimit = hardTimeLimit
+        self.softTimeLimit = softTimeLimit
+        self.deliveryInfo = deliveryInfo
+        self.properties = properties
+        self.body = body
+    }
+
     public var headers: FieldTable { self.properties.headers ?? FieldTable() }
 
     public var contentType: String { self.properties.contentType ?? "" }

@@ -24,6 +24,8 @@ public struct Manifest: Sendable {
     public var acceptContent: Set<String>
     /// Names of remote-control commands that the project has added.
     public var controlCommands: Set<String>
+    /// Signals that the project listens to; the others need not be fired.
+    public var signalReceivers: Set<String>
 
     public init(parsing buffer: ByteBuffer) throws(ManifestError) {
         let manifest: JSON
@@ -45,6 +47,7 @@ public struct Manifest: Sendable {
         for queue in manifest["queues"]?.array ?? [] { queues.append(try QueueSpecification(manifest: queue)) }
         self.queues = queues
         self.acceptContent = Set(manifest["accept_content"]?.array?.compactMap(\.string) ?? ["application/json"])
+        self.signalReceivers = Set(manifest["receivers"]?.array?.compactMap(\.string) ?? [])
         self.controlCommands = Set(manifest["control_commands"]?.array?.compactMap(\.string) ?? [])
     }
 }

@@ -29,6 +29,8 @@ extension Worker {
         case "registered", "dump_tasks": .reply(.array(self.registeredTasks(request.arguments)))
         case "stats": .reply(self.stats())
         case "query_task": .reply(self.queryTasks(request.arguments))
+        case "enable_events": .reply(self.enableEvents())
+        case "disable_events": .reply(self.disableEvents())
         case "shutdown": self.shutDown(request.arguments)
         default: .askPython
         }
@@ -38,6 +40,21 @@ extension Worker {
     private func hello(_ arguments: JSONObject) -> JSON {
         guard arguments["from_node"]?.string != self.nodeName else { return .null }
         return ["revoked": [:], "clock": .int(self.clock.forward())]
+    }
+
+    /// With `-E` Celery's dispatcher has no groups to change, and says that nothing is to be done.
+    private func enableEvents() -> JSON {
+        guard self.events.enable(.task) else { return ["ok": "task events already enabled"] }
+        self.logger.info("task events enabled by remote control")
+        return ["ok": "task events enabled"]
+    }
+
+    private func disableEvents() -> JSON {
+        guard !self.configuration.sendsTaskEvents, self.events.disable(.task) else {
+            return ["ok": "task events already disabled"]
+        }
+        self.logger.info("task events disabled by remote control")
+        return ["ok": "task events disabled"]
     }
 
     private func shutDown(_ arguments: JSONObject) -> ControlAnswer {
@@ -94,7 +111,7 @@ extension Worker {
             "kwargs": kwargs,
             "type": .string(message.task),
             "hostname": .string(self.nodeName),
-            "time_start": JSON(status.map { self.wallClock() - Double(NIODeadline.now().uptimeNanoseconds &- $0.startedAt) / 1e9 }),
+            "time_start": JSON(status.map { self.wallTime(monotonic: $0.startedAt) }),
             "acknowledged": .bool(job.isSettled),
             "delivery_info": [
                 "exchange": .string(message.deliveryInfo.exchange),
@@ -104,6 +121,11 @@ extension Worker {
             ],
             "worker_pid": JSON((status?.pid).map(Int.init)),
         ]
+    }
+
+    /// Seconds since 1970 for a time of the monotonic clock, in nanoseconds.
+    private func wallTime(monotonic nanoseconds: UInt64) -> EpochSeconds {
+        self.wallClock() - Double(NIODeadline.now().uptimeNanoseconds &- nanoseconds) / 1e9
     }
 
     private func queryTasks(_ arguments: JSONObject) -> JSON {

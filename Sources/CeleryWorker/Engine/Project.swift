@@ -13,5 +13,8 @@ struct Project: Sendable {
 
     var queues: [QueueSpecification] { self.manifest.queues }
 
+    /// Where events are published (`event_exchange`).
+    var eventExchange: String { self.setting("event_exchange")?.string ?? "celeryev" }
+
     func setting(_ name: String) -> JSON? { self.manifest.configuration[name] }
 }

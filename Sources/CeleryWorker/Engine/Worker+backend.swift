@@ -33,7 +33,7 @@ extension Worker {
         )
     }
 
-    private func description(of job: Job) -> JSONObject {
+    func description(of job: Job) -> JSONObject {
         let message = job.message
         return [
             "id": .string(message.id),

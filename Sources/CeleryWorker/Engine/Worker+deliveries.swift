@@ -31,8 +31,12 @@ extension Worker {
         }
         switch self.ledger.receive(message, options: options, token: token) {
         case .submit(let id):
+            self.fireReceived(message)
+            self.sendReceived(id)
             self.submit(id)
         case .schedule(let id, let due):
+            self.fireReceived(message)
+            self.sendReceived(id)
             self.deadlines.insert(id, due: due)
             self.armDeadlineTimer()
             self.updatePrefetch()
@@ -47,6 +51,11 @@ extension Worker {
         }
     }
 
+    private func fireReceived(_ message: TaskMessage) {
+        guard self.project?.manifest.signalReceivers.contains("task_received") == true else { return }
+        self.fire("task_received", ["id": .string(message.id), "headers": JSON(message.headers)])
+    }
+
     /// Hands a job to the pool, unless it has expired.
     func submit(_ id: Job.ID) {
         guard let job = self.ledger[id] else { return }
@@ -58,8 +67,9 @@ extension Worker {
         }
         let request = job.message.marshalled(hostname: self.nodeName)
         var flags = PoolJob.Flags()
-        if !job.options.acksLate { flags.insert(.reportsStart) }
+        if !job.options.acksLate || self.events.sends(.task) { flags.insert(.reportsStart) }
         if request.holdsExoticValues { flags.insert(.exoticValues) }
+        if job.message.form == .protocol1 { flags.insert(.protocol1) }
         let poolJob = PoolJob(
             id: id,
             headers: request.headers,
@@ -90,7 +100,12 @@ extension Worker {
                 settlement: problem.settlement == .acknowledge ? .acknowledge : .reject(requeue: false)
             )
         )
-        if case .unregistered(let task, let id) = problem { self.markUnregistered(delivery, id: id, task: task) }
+        if case .unregistered(let task, let id) = problem {
+            self.markUnregistered(delivery, id: id, task: task)
+            self.fire("task_unknown", ["name": .string(task), "id": .string(id)])
+        } else if problem.settlement == .reject {
+            self.fire("task_rejected", ["exception": .string("\(problem)")])
+        }
     }
 
     /// Only Python can read the body of this message of protocol 1; it does so in its own time.
@@ -140,7 +155,16 @@ extension Worker {
         let message = conclusion.job.message
         self.logger.info("discarding expired task", metadata: self.metadata(of: message))
         if let settle = conclusion.settle { self.settle(settle) }
+        self.sendTaskEvent(.taskRevoked, of: conclusion.job) { event in
+            event.add("terminated", false)
+            event.add("signum", nil as Int?)
+            event.add("expired", true)
+        }
         self.markRevoked(conclusion.job, reason: "expired")
+        var fields = self.description(of: conclusion.job)
+        fields["terminated"] = false
+        fields["expired"] = true
+        self.fire("task_revoked", fields)
     }
 
     /// Keeps one timer, for the soonest deadline.

@@ -11,6 +11,7 @@ extension Worker {
         switch event {
         case .started(let id, let pid):
             if let settle = self.ledger.started(id, pid: pid, at: self.wallClock()) { self.settle(settle) }
+            if let job = self.ledger[id] { self.sendTaskEvent(.taskStarted, of: job) { _ in } }
         case .finished(let id, let pid, let outcome, let runtime):
             self.finished(id, pid: pid, outcome: outcome, runtime: runtime)
         case .lost(let id, let exit):
@@ -25,8 +26,10 @@ extension Worker {
     private func finished(_ id: Job.ID, pid: Int32, outcome: PoolOutcome, runtime: Double) {
         let ending = JobEnding(outcome)
         guard let conclusion = self.ledger.conclude(id, ending) else { return }
+        self.storeWhatPythonCouldNot(outcome, of: conclusion.job)
         if let settle = conclusion.settle { self.settle(settle) }
         self.statistics.ended(conclusion.job.message.task)
+        self.sendEnded(conclusion, outcome: outcome, runtime: runtime)
         if self.configuration.logsEachTask, case .success(let result) = outcome {
             var metadata = self.metadata(of: conclusion.job.message)
             metadata[LogKeys.runtime] = "\(runtime)"
@@ -34,6 +37,26 @@ extension Worker {
             self.logger.info("task succeeded", metadata: metadata)
         }
         self.jobHasEnded()
+    }
+
+    /// The tracer stores what a task does; what keeps the tracer from running is stored, and told, here.
+    private func storeWhatPythonCouldNot(_ outcome: PoolOutcome, of job: Job) {
+        switch outcome {
+        case .failure(let failure, stored: false):
+            self.logger.error(
+                "a task could not be run",
+                metadata: self.metadata(of: job.message).merging([LogKeys.error: "\(failure.representation)"]) { $1 }
+            )
+            self.markFailure(job, type: failure.type, text: failure.representation)
+        case .undecodable(let reason): self.refused(job, .undecodable(reason))
+        case .malformed(let reason): self.refused(job, .malformed(reason))
+        default: break
+        }
+    }
+
+    private func refused(_ job: Job, _ problem: MessageProblem) {
+        self.statistics.refused += 1
+        self.logger.error("\(problem)", metadata: self.metadata(of: job.message))
     }
 
     /// A Python worker has died with a job (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
@@ -112,6 +135,8 @@ extension JobEnding {
         case .retry: self = .retried
         case .ignore: self = .ignored
         case .reject(let requeue, _): self = .rejected(requeue: requeue)
+        case .undecodable: self = .undecodable
+        case .malformed: self = .malformed
         }
     }
 }

@@ -23,6 +23,30 @@ extension Worker {
         }
     }
 
+    /// Fires one of the signals of a worker's parent in the Python main process, if the project listens to it.
+    func fire(_ signal: String, _ fields: JSONObject = [:]) {
+        guard self.listens(to: signal) else { return }
+        self.callPython("signal", ["name": .string(signal), "fields": .object(fields)])
+    }
+
+    /// Fires a signal and waits until its receivers have run.
+    func fireAndWait(_ signal: String, _ fields: JSONObject = [:]) async {
+        guard self.listens(to: signal) else { return }
+        do {
+            let arguments: JSON = ["name": .string(signal), "fields": .object(fields)]
+            _ = try await self.pool.call("signal", arguments.encoded, deadline: Self.pythonCallLimit)
+        } catch {
+            self.logger.warning(
+                "a signal's receivers have failed",
+                metadata: [LogKeys.method: "\(signal)", LogKeys.error: "\(error)"]
+            )
+        }
+    }
+
+    private func listens(to signal: String) -> Bool {
+        self.project?.manifest.signalReceivers.contains(signal) ?? false
+    }
+
     func decode(_ delivery: Delivery) async throws -> JSON {
         let arguments: JSON = [
             "body": .string(delivery.body.base64),

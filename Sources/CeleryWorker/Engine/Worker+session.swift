@@ -53,7 +53,15 @@ extension Worker {
     }
 
     private func projectLoaded(_ manifest: Manifest) {
-        self.project = Project(manifest: manifest)
+        let project = Project(manifest: manifest)
+        self.project = project
+        let mailbox = Mailbox(nodeName: self.nodeName, project: project)
+        self.publisher.assumeIsolated {
+            $0.setExchanges([
+                ExchangeDeclaration(name: mailbox.replyExchange, type: "direct", durable: false),
+                ExchangeDeclaration(name: project.eventExchange, type: "topic"),
+            ])
+        }
         self.pool.assumeIsolated { $0.startWorkers(self.configuration.concurrency) }
         self.stateChanges.send()
     }
@@ -120,7 +128,13 @@ extension Worker {
             )
             self.session?.consumerTags[queue.name] = tag
         }
-        if self.phase == .starting { self.phase = .running }
+        if self.phase == .starting {
+            self.phase = .running
+            self.fire("worker_ready")
+        }
+        self.sendWorkerEvent(.workerOnline)
+        ExecutableMemory.releaseStartupCode()
+        self.stateChanges.send()
         self.logger.info(
             "ready",
             metadata: [

@@ -10,12 +10,9 @@ extension Worker {
     /// Ends a session in order: no more deliveries, what has not started goes back, running jobs end and their settlements reach the broker.
     /// Remote control is answered all along.
     func drain(_ session: Session) async throws {
-        self.callPython(
-            "signal",
-            [
-                "name": "worker_shutting_down",
-                "fields": ["sig": "SIGTERM", "how": .string(self.phase == .draining ? "Warm" : "Cold"), "exitcode": 0],
-            ]
+        self.fire(
+            "worker_shutting_down",
+            ["sig": "SIGTERM", "how": .string(self.phase == .draining ? "Warm" : "Cold"), "exitcode": 0]
         )
         for tag in session.consumerTags.values { try await session.tasks.cancel(consumerTag: tag) }
         self.returnUnstarted()
@@ -74,6 +71,7 @@ extension Worker {
     private static let workerShutdownLimit = Duration.seconds(30)
 
     func stopPool() async {
+        if self.phase == .draining { await self.fireAndWait("worker_shutdown") }
         // In a cold shutdown the workers have been told to end; what does not is killed.
         await self.pool.shutdown(deadline: self.phase == .stopping ? .milliseconds(500) : Self.workerShutdownLimit)
     }

@@ -86,7 +86,8 @@ public actor Worker {
         self.wallClock = wallClock
         self.nodeName = configuration.nodeName.description
         let encoder = EventEncoder(nodeName: self.nodeName, utcOffset: Statistics.hoursWestOfUTC(), pid: getpid())
-        self.events = EventDispatcher(encoder: encoder, groups: configuration.sendsTaskEvents ? [.task, .worker] : [.worker])
+        let groups: Set<EventGroup> = configuration.sendsTaskEvents ? [.task, .worker] : [.worker]
+        self.events = EventDispatcher(encoder: encoder, groups: groups)
         self.publisher = Publisher(broker: configuration.broker, eventLoop: eventLoop, logger: logger)
     }
 
@@ -102,6 +103,8 @@ public actor Worker {
             group.addTask { await self.runHeartbeat() }
             defer { group.cancelAll() }
             try await self.serve(loading: load)
+            self.flushEvents()
+            self.sendWorkerEvent(.workerOffline)
             await self.publisher.close()
         }
         return self.phase == .stopping ? .cold : .warm

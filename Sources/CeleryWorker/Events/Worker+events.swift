@@ -24,6 +24,48 @@ extension Worker {
         }
     }
 
+    func sendReceived(_ id: Job.ID) {
+        guard self.events.sends(.task), let job = self.ledger[id] else { return }
+        let message = job.message
+        self.sendTaskEvent(.taskReceived, of: job) { event in
+            event.add("name", message.name)
+            event.add("args", message.argsRepr)
+            event.add("kwargs", message.kwargsRepr)
+            event.add("root_id", message.rootID)
+            event.add("parent_id", message.parentID)
+            event.add("retries", Int(message.retries))
+            event.add("eta", message.eta.map(ISO8601.format))
+            event.add("expires", message.expires.map(ISO8601.format))
+        }
+    }
+
+    /// The event for how a task ended (`celery/worker/request.py`).
+    func sendEnded(_ conclusion: Ledger.Conclusion, outcome: PoolOutcome, runtime: Double) {
+        let job = conclusion.job
+        switch outcome {
+        case .success(let result):
+            self.sendTaskEvent(.taskSucceeded, of: job) { event in
+                event.add("result", result)
+                event.add("runtime", runtime)
+            }
+        case .failure(let failure, _):
+            self.sendTaskEvent(.taskFailed, of: job) { event in
+                event.add("exception", failure.representation)
+                event.add("traceback", failure.traceback)
+            }
+        case .retry(let failure):
+            self.sendTaskEvent(.taskRetried, of: job) { event in
+                event.add("exception", failure.representation)
+                event.add("traceback", failure.traceback)
+            }
+        case .reject(let requeue, _):
+            // An early acknowledgement leaves nothing to reject, and Celery then sends no event.
+            guard conclusion.settle != nil else { return }
+            self.sendTaskEvent(.taskRejected, of: job) { $0.add("requeue", requeue) }
+        case .ignore, .undecodable, .malformed: break
+        }
+    }
+
     func flushEvents() {
         self.isEventFlushScheduled = false
         if let batch = self.events.flush() { self.publish(batch) }
@@ -54,6 +96,7 @@ extension Worker {
         guard (try? await self.wait(until: { $0.phase > .starting })) != nil else { return }
         while !Task.isCancelled {
             self.sendWorkerEvent(.workerHeartbeat)
+            self.fire("heartbeat_sent")
             guard (try? await Task.sleep(for: .seconds(interval))) != nil else { return }
         }
     }
@@ -62,7 +105,7 @@ extension Worker {
         var headers = FieldTable()
         headers.append("hostname", .string(self.nodeName))
         let message = Message(
-            exchange: self.project?.setting("event_exchange")?.string ?? "celeryev",
+            exchange: self.project?.eventExchange ?? "celeryev",
             routingKey: batch.routingKey,
             properties: BasicProperties(
                 contentType: "application/json",

@@ -29,7 +29,6 @@ public struct Job: Sendable {
     public let id: ID
     public var message: TaskMessage
     public let options: TaskOptions
-    public let fingerprint: MessageFingerprint
     public var phase: Phase
     public var delivery: Delivery
 
@@ -38,6 +37,9 @@ public struct Job: Sendable {
         if case .settled = self.delivery { return true }
         return false
     }
+
+    /// Computed when it is asked for, which is seldom.
+    public var fingerprint: MessageFingerprint { MessageFingerprint(self.message) }
 
     public var isRunning: Bool {
         if case .running = self.phase { return true }

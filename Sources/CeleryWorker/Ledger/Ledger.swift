@@ -62,15 +62,13 @@ public struct Ledger: Sendable {
         options: TaskOptions,
         token: DeliveryToken
     ) -> ReceiveAction {
-        let fingerprint = MessageFingerprint(message)
-        if message.deliveryInfo.redelivered, let action = self.meet(fingerprint, message.id, token) { return action }
+        if message.deliveryInfo.redelivered, let action = self.meet(message, token) { return action }
         self.lastID += 1
         let id = self.lastID
         var job = Job(
             id: id,
             message: message,
             options: options,
-            fingerprint: fingerprint,
             phase: .reserved,
             delivery: .open(token)
         )
@@ -84,12 +82,9 @@ public struct Ledger: Sendable {
     }
 
     /// Looks for the task of a redelivered message among those that run here or have ended here.
-    private mutating func meet(
-        _ fingerprint: MessageFingerprint,
-        _ taskID: String,
-        _ token: DeliveryToken
-    ) -> ReceiveAction? {
-        if let id = self.newestJob[taskID], var job = self.jobs[id], job.fingerprint == fingerprint {
+    private mutating func meet(_ message: TaskMessage, _ token: DeliveryToken) -> ReceiveAction? {
+        let fingerprint = MessageFingerprint(message)
+        if let id = self.newestJob[message.id], var job = self.jobs[id], job.fingerprint == fingerprint {
             switch job.delivery {
             case .lost:
                 self.adoptedCount += 1

@@ -121,6 +121,8 @@ enum WorkerFrame: Equatable {
         case 3: value = .ignore
         case 4: value = .reject(requeue: flags & 1 == 1, failure)
         case 5: value = .failure(failure, stored: false)
+        case 6: value = .undecodable(reason: failure.representation)
+        case 7: value = .malformed(reason: failure.representation)
         default: throw FrameError(description: "a result with the unknown outcome \(outcome)")
         }
         return .result(job: job, outcome: value, runtime: runtime)

@@ -26,6 +26,10 @@ public enum PoolOutcome: Sendable, Equatable {
     case retry(PoolFailure)
     case ignore
     case reject(requeue: Bool, PoolFailure)
+    /// The body could not be decoded, so the task was not begun.
+    case undecodable(reason: String)
+    /// The body is of a shape that no Celery client writes, so the task was not begun.
+    case malformed(reason: String)
 }
 
 /// A Python exception as text.

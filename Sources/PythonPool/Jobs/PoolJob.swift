@@ -14,8 +14,8 @@ public struct PoolJob: Sendable {
         public static let reportsStart = Flags(rawValue: 1)
         /// `headers` or `info` hold AMQP timestamps as `("\0T", seconds)` or decimals as `("\0D", text)`.
         public static let exoticValues = Flags(rawValue: 4)
-        /// `body` is a marshalled `(args, kwargs, embed)` in place of the message's bytes.
-        public static let decodedBody = Flags(rawValue: 8)
+        /// The message is of protocol 1: all of it is in its body.
+        public static let protocol1 = Flags(rawValue: 8)
     }
 
     /// The caller's number for the job: not 0, and unique among the jobs in the pool.

@@ -247,3 +247,9 @@ func isAlive(_ pid: Int32) -> Bool {
     guard let end = text.lastIndex(of: ")") else { return false }
     return !text[end...].hasPrefix(") Z") && !text[end...].hasPrefix(") X")
 }
+
+/// Waits, for ten seconds at most, until a process that isn't a child of this one has ended.
+func ends(_ pid: Int32) async -> Bool {
+    for _ in 0..<2000 where isAlive(pid) { try? await Task.sleep(for: .milliseconds(5)) }
+    return !isAlive(pid)
+}
