@@ -65,7 +65,8 @@ struct RabbitMQTests {
             contentType: "application/json",
             contentEncoding: "utf-8",
             headers: [
-                "text": .string("é"), "bytes": .longString(ByteBuffer(bytes: [0xFF])), "list": .array([.int64(-1), .void]),
+                "text": .string("é"), "bytes": .longString(ByteBuffer(bytes: [0xFF])),
+                "list": .array([.int64(-1), .void]),
                 "table": .table(["nested": .double(1.5)]), "yes": .bool(true), "time": .timestamp(1_700_000_000),
             ],
             deliveryMode: 1,
@@ -117,7 +118,9 @@ struct RabbitMQTests {
         try await TestBroker.withQueue { _, channel, queue in
             try await channel.confirmSelect()
             for number in 0..<50 {
-                _ = try await channel.publishConfirmed(Message(routingKey: queue, body: ByteBuffer(string: "\(number)")))
+                _ = try await channel.publishConfirmed(
+                    Message(routingKey: queue, body: ByteBuffer(string: "\(number)"))
+                )
             }
             try await Self.takeThree(channel, queue)
             // The channel lives, and nothing is lost or stuck.

@@ -50,7 +50,9 @@ extension AMQPChannel {
 
     func newConsumerTag() -> String { "ctag-\(self.id).\(self.nextWaiter())" }
 
-    static func taken(_ tag: String) -> AMQPError { AMQPError(.limit, "a consumer '\(tag)' is on this channel already") }
+    static func taken(_ tag: String) -> AMQPError {
+        AMQPError(.limit, "a consumer '\(tag)' is on this channel already")
+    }
 
     /// Ends a consumer. Deliveries may come until this returns.
     public func cancel(consumerTag: String) async throws {

@@ -76,18 +76,18 @@ extension BasicProperties {
         static let continued = Flags(rawValue: 1)
     }
 
-    init(reading reader: inout ByteBuffer) throws(AMQPError) {
+    init(reading reader: inout ByteBuffer, names: inout RepeatedNames) throws(AMQPError) {
         let flags = Flags(rawValue: try reader.readUInt16())
         guard flags.isDisjoint(with: [.reserved, .continued]) else {
             throw .syntax("property flags 0x\(String(flags.rawValue, radix: 16)) that the basic class doesn't have")
         }
-        if flags.contains(.contentType) { self.contentType = try reader.readShortString() }
+        if flags.contains(.contentType) { self.contentType = try names.contentType.read(from: &reader) }
         if flags.contains(.contentEncoding) { self.contentEncoding = try reader.readShortString() }
         if flags.contains(.headers) { self.headers = try reader.readTable() }
         if flags.contains(.deliveryMode) { self.deliveryMode = try reader.readUInt8() }
         if flags.contains(.priority) { self.priority = try reader.readUInt8() }
         if flags.contains(.correlationID) { self.correlationID = try reader.readShortString() }
-        if flags.contains(.replyTo) { self.replyTo = try reader.readShortString() }
+        if flags.contains(.replyTo) { self.replyTo = try names.replyTo.read(from: &reader) }
         if flags.contains(.expiration) { self.expiration = try reader.readShortString() }
         if flags.contains(.messageID) { self.messageID = try reader.readShortString() }
         if flags.contains(.timestamp) { self.timestamp = try reader.readUInt64() }

@@ -9,6 +9,7 @@ struct FrameDecoder: Sendable {
 
     /// The largest frame allowed, with its overhead, in bytes; 0 for no limit.
     var frameMax = Self.initialFrameMax
+    private var names = RepeatedNames()
 
     /// The next frame, or `nil` while its bytes have not all come.
     mutating func next(_ buffer: inout ByteBuffer) throws(AMQPError) -> Frame? {
@@ -31,7 +32,7 @@ struct FrameDecoder: Sendable {
             throw .syntax("a frame that does not end with 0xce")
         }
         buffer.moveReaderIndex(forwardBy: length)
-        return try Self.decode(kind, channel: channel, payload: payload)
+        return try self.decode(kind, channel: channel, payload: payload)
     }
 
     /// How many bytes the frame takes that begins here, as far as its head has come.
@@ -39,9 +40,9 @@ struct FrameDecoder: Sendable {
         buffer.getInteger(at: buffer.readerIndex + 3, as: UInt32.self).map { Int($0) + Frame.overhead }
     }
 
-    private static func decode(_ kind: Frame.Kind, channel: UInt16, payload: ByteBuffer) throws(AMQPError) -> Frame {
+    private mutating func decode(_ kind: Frame.Kind, channel: UInt16, payload: ByteBuffer) throws(AMQPError) -> Frame {
         switch kind {
-        case .method: return .method(channel: channel, try Method(decoding: payload))
+        case .method: return .method(channel: channel, try Method(decoding: payload, names: &self.names))
         case .body: return .body(channel: channel, payload)
         case .heartbeat:
             guard payload.readableBytes == 0 else { throw .syntax("a heartbeat with a payload") }
@@ -53,7 +54,7 @@ struct FrameDecoder: Sendable {
             let bodySize = try reader.readUInt64()
             guard classID == Frame.basicClassID else { throw .syntax("a content header of class \(classID)") }
             guard Int(exactly: bodySize) != nil else { throw .syntax("a body of \(bodySize) bytes") }
-            let properties = try BasicProperties(reading: &reader)
+            let properties = try BasicProperties(reading: &reader, names: &self.names)
             guard reader.readableBytes == 0 else {
                 throw .syntax("\(reader.readableBytes) bytes after the end of a content header")
             }

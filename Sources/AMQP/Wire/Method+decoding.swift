@@ -2,7 +2,7 @@ import NIOCore
 
 extension Method {
     /// Reads a method frame's payload.
-    init(decoding payload: ByteBuffer) throws(AMQPError) {
+    init(decoding payload: ByteBuffer, names: inout RepeatedNames) throws(AMQPError) {
         var reader = payload
         let id = ID(try reader.readUInt16(), try reader.readUInt16())
         switch id.classID {
@@ -10,7 +10,7 @@ extension Method {
         case 20: self = try Self.channel(id, &reader)
         case 40: self = try Self.exchange(id, &reader)
         case 50: self = try Self.queue(id, &reader)
-        case 60: self = try Self.basic(id, &reader)
+        case 60: self = try Self.basic(id, &reader, &names)
         case 85: self = try Self.confirm(id, &reader)
         default: throw Self.unknown(id)
         }
@@ -205,7 +205,11 @@ extension Method {
         }
     }
 
-    private static func basic(_ id: ID, _ reader: inout ByteBuffer) throws(AMQPError) -> Method {
+    private static func basic(
+        _ id: ID,
+        _ reader: inout ByteBuffer,
+        _ names: inout RepeatedNames
+    ) throws(AMQPError) -> Method {
         switch id.methodID {
         case 10:
             return .basicQos(
@@ -236,11 +240,11 @@ extension Method {
         case 60:
             return .basicDeliver(
                 Deliver(
-                    consumerTag: try reader.readShortString(),
+                    consumerTag: try names.consumerTag.read(from: &reader),
                     deliveryTag: try reader.readUInt64(),
                     redelivered: try reader.readUInt8() & 1 != 0,
-                    exchange: try reader.readShortString(),
-                    routingKey: try reader.readShortString()
+                    exchange: try names.exchange.read(from: &reader),
+                    routingKey: try names.routingKey.read(from: &reader)
                 )
             )
         case 70:

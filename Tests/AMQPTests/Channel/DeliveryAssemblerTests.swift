@@ -33,7 +33,9 @@ struct DeliveryAssemblerTests {
             #expect(try assembler.header(Self.header(1000)) == nil)
             var rest = whole
             var content: DeliveryAssembler.Content?
-            while let piece = rest.readSlice(length: min(max(1000 / count, 1), rest.readableBytes)), piece.readableBytes > 0 {
+            while let piece = rest.readSlice(length: min(max(1000 / count, 1), rest.readableBytes)),
+                piece.readableBytes > 0
+            {
                 #expect(content == nil, "complete too early")
                 content = try assembler.body(piece)
             }

@@ -102,11 +102,13 @@ struct ConnectionMachineTests {
     @Test("a close in each state is answered, and its error tells what failed")
     func closeInEachState() {
         let cases: [(ConnectionMachine, UInt16, AMQPError.Code)] = [
-            (Self.machine(), 320, .connectionClosedByBroker), (Self.machine(.awaitingTune), 403, .authenticationRefused),
+            (Self.machine(), 320, .connectionClosedByBroker),
+            (Self.machine(.awaitingTune), 403, .authenticationRefused),
             (Self.machine(.awaitingTune), 320, .connectionClosedByBroker),
             (Self.machine(.awaitingOpenOk), 530, .virtualHostRefused),
             (Self.machine(.awaitingOpenOk), 403, .virtualHostRefused),
-            (Self.machine(.open), 320, .connectionClosedByBroker), (Self.machine(.open), 530, .connectionClosedByBroker),
+            (Self.machine(.open), 320, .connectionClosedByBroker),
+            (Self.machine(.open), 530, .connectionClosedByBroker),
             (Self.closing, 320, .closed),
         ]
         for (machine, code, expected) in cases {
@@ -129,7 +131,9 @@ struct ConnectionMachineTests {
         var machine = Self.machine(.open)
         #expect(machine.close() == .connectionClose(CloseReason(replyCode: 200, replyText: "Goodbye")))
         #expect(machine.received(.connectionBlocked(reason: "x")) == .none)
-        #expect(machine.received(.connectionStart(serverProperties: [:], mechanisms: .init(), locales: .init())) == .none)
+        #expect(
+            machine.received(.connectionStart(serverProperties: [:], mechanisms: .init(), locales: .init())) == .none
+        )
         guard case .finish(let error) = machine.received(.connectionCloseOk) else {
             Issue.record("not finished")
             return

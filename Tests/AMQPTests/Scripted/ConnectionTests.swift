@@ -8,7 +8,9 @@ import Testing
 struct ConnectionTests {
     @Test("opens, tells what was agreed on, closes in order")
     func opens() async throws {
-        try await ScriptedBroker.run(tune: Method.Tune(channelMax: 9, frameMax: 8192, heartbeat: 20)) { broker, configuration in
+        try await ScriptedBroker.run(tune: Method.Tune(channelMax: 9, frameMax: 8192, heartbeat: 20)) {
+            broker,
+            configuration in
             try await AMQPConnection.withConnection(
                 configuration,
                 on: ScriptedBroker.eventLoop,
@@ -48,7 +50,10 @@ struct ConnectionTests {
         #expect(error?.code == .handshakeTimeout)
     }
 
-    @Test("a server that speaks something else is a protocol violation", arguments: ["HTTP/1.1 400", "AMQP\u{0}\u{1}\u{0}\u{0}"])
+    @Test(
+        "a server that speaks something else is a protocol violation",
+        arguments: ["HTTP/1.1 400", "AMQP\u{0}\u{1}\u{0}\u{0}"]
+    )
     func notAMQP(_ answer: String) async throws {
         let error = await Self.failure { frame, peer in
             guard frame == .heartbeat else { return false }
@@ -194,7 +199,9 @@ struct ConnectionTests {
 
     @Test("all channels that were agreed on can be open, and no more")
     func channelLimit() async throws {
-        try await ScriptedBroker.connected(tune: Method.Tune(channelMax: 3, frameMax: 4096, heartbeat: 0)) { _, connection in
+        try await ScriptedBroker.connected(tune: Method.Tune(channelMax: 3, frameMax: 4096, heartbeat: 0)) {
+            _,
+            connection in
             var channels: [AMQPChannel] = []
             for _ in 0..<3 { channels.append(try await connection.openChannel()) }
             let error = await #expect(throws: AMQPError.self) { try await connection.openChannel() }

@@ -12,7 +12,9 @@ struct PublishingTests {
         return { frame, peer in
             guard case .method(let channel, .basicPublish) = frame else { return false }
             let tag = published.next()
-            if tag % every == 0 { peer.send([.method(channel: channel, .basicAck(deliveryTag: tag, isMultiple: true))]) }
+            if tag % every == 0 {
+                peer.send([.method(channel: channel, .basicAck(deliveryTag: tag, isMultiple: true))])
+            }
             return true
         }
     }
@@ -135,7 +137,9 @@ struct PublishingTests {
             let body = ByteBuffer(string: "m")
             async let routed = channel.publishConfirmed(Message(routingKey: "q", body: body, isMandatory: true))
             await broker.until { $0.methods.contains { $0.id == Method.ID(60, 40) } }
-            let result = try await channel.publishConfirmed(Message(routingKey: "nowhere", body: body, isMandatory: true))
+            let result = try await channel.publishConfirmed(
+                Message(routingKey: "nowhere", body: body, isMandatory: true)
+            )
             guard case .returned(let message) = result else {
                 Issue.record("\(result)")
                 return
@@ -164,7 +168,8 @@ struct PublishingTests {
             let body = ByteBuffer(repeating: 0x61, count: 3_000_000)
             try await channel.publish(Message(routingKey: "q", body: body))
             await broker.until { frames in
-                frames.reduce(0) { if case .body(_, let piece) = $1 { $0 + piece.readableBytes } else { $0 } } == 3_000_000
+                frames.reduce(0) { if case .body(_, let piece) = $1 { $0 + piece.readableBytes } else { $0 } }
+                    == 3_000_000
             }
         }
     }

@@ -72,11 +72,13 @@ struct ConnectionURLTests {
     @Test(
         "what can't be understood is named",
         arguments: [
-            ("", "'://'"), ("h:5672", "'://'"), ("redis://h", "redis"), ("amqp://h:0", "'0'"), ("amqp://h:65536", "65536"),
+            ("", "'://'"), ("h:5672", "'://'"), ("redis://h", "redis"), ("amqp://h:0", "'0'"),
+            ("amqp://h:65536", "65536"),
             ("amqp://h:x", "'x'"), ("amqp://[::1", "']'"), ("amqp://[::1]x", "'x'"), ("amqp://h/%2", "%"),
             ("amqp://h/%GG", "%"), ("amqp://h/%FF", "UTF-8"), ("amqp://h?heartbeat=-1", "-1"),
             ("amqp://h?connection_timeout=0", "0"), ("amqp://h?connection_timeout=nan", "nan"),
-            ("amqp://h?login_method=x", "PLAIN"), ("amqps://h?cert_reqs=maybe", "maybe"), ("amqp://h?hartbeat=1", "hartbeat"),
+            ("amqp://h?login_method=x", "PLAIN"), ("amqps://h?cert_reqs=maybe", "maybe"),
+            ("amqp://h?hartbeat=1", "hartbeat"),
         ]
     )
     func refused(_ text: String, _ named: String) {

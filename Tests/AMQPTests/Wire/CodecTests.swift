@@ -11,7 +11,7 @@ struct CodecTests {
         method.write(to: &payload)
         #expect(payload.getInteger(at: 0, as: UInt16.self) == method.id.classID)
         #expect(payload.getInteger(at: 2, as: UInt16.self) == method.id.methodID)
-        #expect(try Method(decoding: payload) == method)
+        #expect(try Self.decode(payload) == method)
     }
 
     @Test("the samples cover every method there is")
@@ -26,10 +26,35 @@ struct CodecTests {
         method.write(to: &payload)
         for length in 0..<payload.readableBytes {
             let cut = try #require(payload.getSlice(at: 0, length: length))
-            #expect(throws: AMQPError.self, "\(length) bytes") { try Method(decoding: cut) }
+            #expect(throws: AMQPError.self, "\(length) bytes") { try Self.decode(cut) }
         }
         payload.writeInteger(UInt8(0))
-        #expect(throws: AMQPError.self) { try Method(decoding: payload) }
+        #expect(throws: AMQPError.self) { try Self.decode(payload) }
+    }
+
+    private static func decode(_ payload: ByteBuffer) throws -> Method {
+        var names = RepeatedNames()
+        return try Method(decoding: payload, names: &names)
+    }
+
+    @Test("names that repeat, change, are cut short or are not UTF-8 are read as any")
+    func repeatedNames() throws {
+        let long = String(repeating: "a", count: 20)
+        let other = String(repeating: "b", count: 20)
+        var name = RepeatedName()
+        for text in [long, long, other, long, "", "short", long + "é", long] {
+            var buffer = ByteBuffer()
+            buffer.writeShortString(text)
+            buffer.writeInteger(UInt8(7))
+            #expect(try name.read(from: &buffer) == text)
+            #expect(buffer.readableBytes == 1)
+        }
+        var cut = ByteBuffer(bytes: [20] + Array(long.utf8).dropLast())
+        #expect(throws: AMQPError.self) { try name.read(from: &cut) }
+        for _ in 0..<2 {
+            var invalid = ByteBuffer(bytes: [20] + Array(repeating: 0xFF, count: 20))
+            #expect(try name.read(from: &invalid) == String(repeating: "\u{FFFD}", count: 20))
+        }
     }
 
     @Test("properties come back as they were", arguments: MethodSamples.properties)
@@ -47,7 +72,8 @@ struct CodecTests {
     @Test("property flags that the basic class doesn't have are refused", arguments: [UInt16(1), 2, 0xFFFF])
     func badPropertyFlags(_ flags: UInt16) {
         var buffer = ByteBuffer(integer: flags)
-        #expect(throws: AMQPError.self) { try BasicProperties(reading: &buffer) }
+        var names = RepeatedNames()
+        #expect(throws: AMQPError.self) { try BasicProperties(reading: &buffer, names: &names) }
     }
 
     @Test("what a Celery client publishes is written byte for byte as the specification says")

@@ -4,7 +4,9 @@ import NIOCore
 
 /// One value or more of each method, with fields that differ from each other, so that a mix-up shows.
 enum MethodSamples {
-    static let table: FieldTable = ["x-max-priority": .int32(9), "nested": .table(["a": .array([.bool(true), .void])])]
+    static let table: FieldTable = [
+        "x-max-priority": .int32(9), "nested": .table(["a": .array([.bool(true), .void])]),
+    ]
 
     static let connection: [Method] = [
         .connectionStart(
