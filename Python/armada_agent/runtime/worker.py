@@ -291,7 +291,8 @@ def restore(value: Any) -> Any:
         return [restore(item) for item in value]
     if isinstance(value, tuple) and len(value) == 2:
         if value[0] == "\0T":
-            return datetime.fromtimestamp(value[1], tz=timezone.utc)
+            # In UTC and without saying so, as py-amqp has it.
+            return datetime.fromtimestamp(value[1], tz=timezone.utc).replace(tzinfo=None)
         if value[0] == "\0D":
             return Decimal(value[1])
     return value

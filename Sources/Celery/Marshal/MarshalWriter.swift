@@ -75,19 +75,35 @@ public struct MarshalWriter: Sendable {
     }
 
     private mutating func text(_ value: UnsafeRawBufferPointer) {
-        let isASCII = value.allSatisfy { $0 < 0x80 }
-        if isASCII, let length = UInt8(exactly: value.count) {
-            self.type("z")
-            self.buffer.writeInteger(length)
-        } else {
-            let isText = isASCII || String(validating: value, as: UTF8.self) != nil
-            self.type(isASCII ? "a" : isText ? "u" : "s")
-            self.integer(UInt32(truncatingIfNeeded: value.count))
+        if value.isASCII, let length = UInt8(exactly: value.count) {
+            // Nearly all text of a message is of this kind, so it goes out in one piece.
+            self.buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 + value.count) { target in
+                target[0] = UInt8(ascii: "z")
+                target[1] = length
+                UnsafeMutableRawBufferPointer(rebasing: target[2...]).copyMemory(from: value)
+                return 2 + value.count
+            }
+            return
         }
+        let isText = value.isASCII || String(validating: value, as: UTF8.self) != nil
+        self.type(value.isASCII ? "a" : isText ? "u" : "s")
+        self.integer(UInt32(truncatingIfNeeded: value.count))
         self.buffer.writeBytes(value)
     }
 
     private mutating func type(_ type: Unicode.Scalar) { self.buffer.writeInteger(UInt8(ascii: type)) }
 
     private mutating func integer(_ value: UInt32) { self.buffer.writeInteger(value, endianness: .little) }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Looks at eight bytes at a time.
+    fileprivate var isASCII: Bool {
+        var offset = 0
+        while offset + 8 <= self.count {
+            if self.loadUnaligned(fromByteOffset: offset, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { return false }
+            offset += 8
+        }
+        return self[offset...].allSatisfy { $0 < 0x80 }
+    }
 }
