@@ -19,9 +19,12 @@ enum ExecutableMemory {
         return maps.split(separator: "\n").compactMap { line in
             // 55d0c8a00000-55d0c9800000 r-xp 003e5000 fe:00 1234   /usr/bin/armada-agent
             let fields = line.split(separator: " ", maxSplits: 5)
-            guard fields.count == 6, fields[1] == "r-xp", fields[5].drop(while: { $0 == " " }) == program else { return nil }
+            guard fields.count == 6, fields[1] == "r-xp", fields[5].drop(while: { $0 == " " }) == program else {
+                return nil
+            }
             let bounds = fields[0].split(separator: "-")
-            guard bounds.count == 2, let start = UInt(bounds[0], radix: 16), let end = UInt(bounds[1], radix: 16), start < end
+            guard bounds.count == 2, let start = UInt(bounds[0], radix: 16), let end = UInt(bounds[1], radix: 16),
+                start < end
             else { return nil }
             return (start, Int(end - start))
         }
