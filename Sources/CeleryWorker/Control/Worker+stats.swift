@@ -7,7 +7,10 @@ extension Worker {
     /// (`celery/worker/worker.py`, `WorkController.stats`)
     func stats() -> JSON {
         let workers = self.pool.assumeIsolated { $0.workers }
-        let total = self.statistics.total.sorted { $0.key < $1.key }.map { ($0.key, JSON.int(Int64($0.value))) }
+        // Celery counts a task when it starts.
+        var counts = self.statistics.total
+        for running in self.runningJobs() { counts[running.job.message.task, default: 0] += 1 }
+        let total = counts.sorted { $0.key < $1.key }.map { ($0.key, JSON.int(Int64($0.value))) }
         return [
             "total": .object(JSONObject(total)),
             "pid": .int(Int64(getpid())),
