@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import socket
 import sysconfig
 import venv
 import zipfile
@@ -15,6 +17,7 @@ import pytest
 
 from armada_testing.agent import agent_command, pod_environment
 from armada_testing.processes import Process, free_port
+from armada_testing.procfs import descendants, wait_gone
 
 from .conftest import Run
 
@@ -142,3 +145,20 @@ def test_requirements_are_installed_before_the_code_is_loaded(run: Run) -> None:
     run.dispatch(1)
     run.wait_for("end", 1)
     assert (site / "armada_end_to_end_probe.py").exists()
+
+
+def test_sigterm_ends_an_installation_that_hangs(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        text = f"--index-url {index}\nno-such-package-of-the-agents-tests\n"
+        requirements = base64.b64encode(text.encode()).decode()
+        agent = run.agent(ready=False, environment={"REQUIREMENTS_TXT": requirements, "UV_HTTP_TIMEOUT": "300"})
+        silent.settimeout(60)
+        # The installer asks the index, which never answers.
+        connection, _ = silent.accept()
+        with connection:
+            installers = descendants(agent.pid)
+            assert installers
+            agent.process.send(signal.SIGTERM)
+            assert agent.process.wait(20) == 0
+            wait_gone(installers, 10)

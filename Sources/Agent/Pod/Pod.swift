@@ -65,7 +65,7 @@ public struct Pod: Sendable {
             group.addTask {
                 // The requirements may bring another Celery, so Python starts after them.
                 if let requirements = self.configuration.requirements {
-                    try await self.install(requirements, python: python)
+                    guard try await self.install(requirements, python: python, unlessStopped: worker) else { return .warm }
                 }
                 return try await worker.run { pool in try await self.load(in: pool) }
             }
@@ -87,9 +87,21 @@ public struct Pod: Sendable {
         )
     }
 
-    private func install(_ requirements: String, python: String) async throws {
+    /// - Returns: whether they are installed; `false` if the agent was asked to stop meanwhile.
+    private func install(_ requirements: String, python: String, unlessStopped worker: Worker) async throws -> Bool {
         let installer = RequirementsInstaller(python: python, environment: self.environment, logger: self.logger)
-        _ = try await installer.install(base64: requirements)
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                _ = try await installer.install(base64: requirements)
+                return true
+            }
+            group.addTask {
+                try await worker.shutdownRequested()
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
+        }
     }
 
     /// Fetches the task definition and has Python execute it.

@@ -110,6 +110,11 @@ public actor Worker {
         return self.phase == .stopping ? .cold : .warm
     }
 
+    /// Waits until the worker has been asked to stop.
+    public func shutdownRequested() async throws {
+        try await self.wait { $0.phase > .running }
+    }
+
     /// Asks the worker to stop; may be called at any time, and again to make a warm shutdown a cold one.
     public func requestShutdown(_ request: ShutdownRequest) {
         let phase: Phase = request == .warm ? .draining : .stopping

@@ -64,13 +64,24 @@ actor Publisher {
         self.flush()
     }
 
-    /// Sends what can be sent, and waits until the broker has it.
+    /// How long a broker that accepts no messages may delay the end, in seconds.
+    private static let closeTimeout = 2.0
+
+    /// Sends what can be sent, and waits until the broker has it, or for a while if it does not take it.
     func close() async {
         self.flush()
-        do {
-            try await self.channel?.close()
-        } catch {
-            self.logger.debug("the last replies may be lost", metadata: [LogKeys.error: "\(error)"])
+        guard let channel else { return }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    try await channel.close()
+                } catch {
+                    self.logger.debug("the last replies may be lost", metadata: [LogKeys.error: "\(error)"])
+                }
+            }
+            group.addTask { try? await Task.sleep(for: .seconds(Self.closeTimeout)) }
+            await group.next()
+            group.cancelAll()
         }
     }
 
