@@ -65,7 +65,9 @@ public struct Pod: Sendable {
             group.addTask {
                 // The requirements may bring another Celery, so Python starts after them.
                 if let requirements = self.configuration.requirements {
-                    guard try await self.install(requirements, python: python, unlessStopped: worker) else { return .warm }
+                    guard try await self.install(requirements, python: python, unlessStopped: worker) else {
+                        return .warm
+                    }
                 }
                 return try await worker.run { pool in try await self.load(in: pool) }
             }
