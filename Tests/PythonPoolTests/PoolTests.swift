@@ -138,8 +138,7 @@ struct PoolTests {
             }
             #expect(try await recorder.finished(5) == .ignore)
             for (job, type, stored) in [
-                (6, "NotRegistered", false), (7, "TypeError", true), (8, "DecodeError", false),
-                (9, "ContentDisallowed", false), (10, "MemoryError", true),
+                (6, "NotRegistered", false), (7, "TypeError", true), (10, "MemoryError", true),
             ] as [(UInt64, String, Bool)] {
                 guard case .failure(let failure, let isStored) = try await recorder.finished(job) else {
                     Issue.record("job \(job) didn't fail")
@@ -147,6 +146,20 @@ struct PoolTests {
                 }
                 #expect(failure.type == type, "job \(job)")
                 #expect(isStored == stored, "job \(job)")
+            }
+            for (job, type) in [(8, "DecodeError"), (9, "ContentDisallowed")] as [(UInt64, String)] {
+                guard case .undecodable(let reason) = try await recorder.finished(job) else {
+                    Issue.record("job \(job) was decoded")
+                    continue
+                }
+                #expect(reason.hasPrefix(type), "job \(job)")
+            }
+            for (job, body) in [(11, "null"), (12, "[1, 2]"), (13, "{}"), (14, "7")] as [(UInt64, String)] {
+                await harness.submit(job, "add", body: body)
+                guard case .malformed = try await recorder.finished(job) else {
+                    Issue.record("job \(job) was taken for a task")
+                    continue
+                }
             }
         }
     }
@@ -279,7 +292,7 @@ struct PoolTests {
                 "decode_body",
                 "{\"body\": \"\(body)\", \"content_type\": \"application/json\", \"content_encoding\": \"utf-8\"}"
             )
-            #expect(decoded == "{\"args\": [1, 2], \"kwargs\": {\"a\": 3}}")
+            #expect(decoded == "[[1, 2], {\"a\": 3}, {}]")
             await #expect(throws: PoolError.self) { try await call("nosuch", "{}") }
         }
     }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Synchronization
 import Testing
@@ -63,9 +64,27 @@ struct ConnectionTests {
         #expect(error?.code == .protocolViolation)
     }
 
+    /// Binds a socket to a free port of the loopback interface. Returns the port.
+    private static func bind(_ descriptor: Int32) -> Int? {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                Glibc.bind(descriptor, pointer, length) == 0 && getsockname(descriptor, pointer, &length) == 0
+            }
+        }
+        return isBound ? Int(UInt16(bigEndian: address.sin_port)) : nil
+    }
+
     @Test("nobody listens")
     func connectFailed() async throws {
-        let configuration = try await ScriptedBroker.run { _, configuration in configuration }
+        // Bound, so that nobody else gets the port, and not listening.
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        let port = try #require(Self.bind(descriptor))
+        let configuration = ConnectionConfiguration(endpoint: Endpoint(host: "127.0.0.1", port: port))
         let error = await #expect(throws: AMQPError.self) {
             try await AMQPConnection.withConnection(
                 configuration,

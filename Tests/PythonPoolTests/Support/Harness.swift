@@ -178,9 +178,12 @@ struct Harness {
         _ task: String,
         arguments: String = "[]",
         flags: PoolJob.Flags = [],
-        contentType: String = "application/json"
+        contentType: String = "application/json",
+        body: String? = nil
     ) async {
-        await pool.submit(Self.job(id, task, arguments: arguments, flags: flags, contentType: contentType))
+        var job = Self.job(id, task, arguments: arguments, flags: flags, contentType: contentType)
+        if let body { job.body = ByteBuffer(string: body) }
+        await pool.submit(job)
     }
 
     static func job(
