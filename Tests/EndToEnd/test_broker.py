@@ -75,3 +75,17 @@ def test_a_memory_alarm_stops_no_job(fragile_run: Run, ours: None) -> None:
     run.wait_for("end", 6)
     assert agent.warm() == 0
     assert set(run.times("end").values()) == {1}
+
+
+def test_a_deleted_queue_is_declared_anew(run: Run) -> None:
+    agent = run.agent()
+    run.dispatch(1)
+    run.wait_for("end", 1)
+    with run.broker.connect() as connection:
+        connection.channel().queue_delete(run.run_id)
+    wait_until(lambda: (run.broker.counts(run.run_id) or (0, 0))[1] == 1, 40, "the queue is there and consumed again")
+    run.dispatch(2)
+    run.wait_for("end", 2)
+    assert agent.warm() == 0
+    # One process all along.
+    assert len({step.pid for step in run.steps("start")}) == 1

@@ -152,7 +152,10 @@ extension Worker {
         case .cancelledByBroker(let tag):
             // The queue is gone or has moved: a new session declares it anew and finds out.
             self.logger.warning("the broker has cancelled a consumer", metadata: [LogKeys.queue: "\(tag)"])
-            self.session?.consumerTags = self.session?.consumerTags.filter { $0.value != tag } ?? [:]
+            if var session = self.session {
+                session.consumerTags = session.consumerTags.filter { $0.value != tag }
+                self.session = session
+            }
             self.stateChanges.send()
         case .closed: break
         }
@@ -171,7 +174,10 @@ extension Worker {
             defer { group.cancelAll() }
             try await group.next()
         }
-        if self.phase <= .running { throw SessionLost() }
+        if self.phase <= .running {
+            // The client connects anew, and the new session declares what is gone.
+            throw AMQPError(.consumerCancelled, "the broker has ended a consumer; its queue is gone or has moved")
+        }
     }
 
     private func sessionLost(epoch: UInt64) {
@@ -198,11 +204,6 @@ extension Worker {
             }
         }
     }
-}
-
-/// A session has ended in a way that a new one mends.
-struct SessionLost: Error, CustomStringConvertible {
-    var description: String { "the broker has cancelled a consumer or closed a channel" }
 }
 
 extension Topology {

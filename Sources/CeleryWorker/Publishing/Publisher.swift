@@ -96,7 +96,6 @@ actor Publisher {
             if !isBlocked { self.assumeIsolated { $0.flush() } }
         }
         try await channel.closed()
-        throw SessionLost()
     }
 
     private func flush() {
