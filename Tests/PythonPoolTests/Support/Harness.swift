@@ -16,42 +16,37 @@ struct Unseen: Error, CustomStringConvertible {
 final class Recorder: Sendable {
     private struct State {
         var events: [PoolEvent] = []
-        var waiters: [(UInt64, ([PoolEvent]) -> Bool, CheckedContinuation<Bool, Never>)] = []
+        var waiters: [(UInt64, @Sendable ([PoolEvent]) -> Bool, CheckedContinuation<Bool, Never>)] = []
         var last: UInt64 = 0
     }
 
-    private let state = Mutex(UncheckedState(value: State()))
-
-    /// The closures of tests capture nothing that changes.
-    private struct UncheckedState: @unchecked Sendable {
-        var value: State
-    }
+    private let state = Mutex(State())
 
     func record(_ event: PoolEvent) {
         let ready = state.withLock { state in
-            state.value.events.append(event)
-            let events = state.value.events
-            let ready = state.value.waiters.filter { $0.1(events) }
-            state.value.waiters.removeAll { $0.1(events) }
+            state.events.append(event)
+            let events = state.events
+            let ready = state.waiters.filter { $0.1(events) }
+            state.waiters.removeAll { $0.1(events) }
             return ready.map(\.2)
         }
         for waiter in ready { waiter.resume(returning: true) }
     }
 
-    var events: [PoolEvent] { state.withLock { $0.value.events } }
+    var events: [PoolEvent] { state.withLock { $0.events } }
 
     /// Waits until the events so far satisfy a condition, for a minute at most.
     func until(_ what: String, _ condition: @escaping @Sendable ([PoolEvent]) -> Bool) async throws {
         let id = state.withLock { state in
-            state.value.last += 1
-            return state.value.last
+            state.last += 1
+            return state.last
         }
         let seen = try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 await withCheckedContinuation { continuation in
                     let now = self.state.withLock { state in
-                        if condition(state.value.events) { return true }
-                        state.value.waiters.append((id, condition, continuation))
+                        if condition(state.events) { return true }
+                        state.waiters.append((id, condition, continuation))
                         return false
                     }
                     if now { continuation.resume(returning: true) }
@@ -60,8 +55,8 @@ final class Recorder: Sendable {
             group.addTask {
                 try await Task.sleep(for: .seconds(60))
                 let waiter = self.state.withLock { state in
-                    let found = state.value.waiters.first { $0.0 == id }
-                    state.value.waiters.removeAll { $0.0 == id }
+                    let found = state.waiters.first { $0.0 == id }
+                    state.waiters.removeAll { $0.0 == id }
                     return found
                 }
                 waiter?.2.resume(returning: false)
