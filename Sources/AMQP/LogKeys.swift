@@ -5,6 +5,4 @@ enum LogKeys {
     static let error = "error"
     static let attempt = "attempt"
     static let retryIn = "retry_in_seconds"
-    static let consumerTag = "consumer_tag"
-    static let channel = "amqp_channel"
 }

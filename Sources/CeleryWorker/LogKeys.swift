@@ -14,11 +14,9 @@ enum LogKeys {
     static let routingKey = "routing_key"
     static let size = "body_bytes"
     static let method = "method"
-    static let count = "count"
     static let running = "running"
     static let pid = "pid"
     static let stream = "stream"
     static let prefetch = "prefetch"
     static let celery = "celery"
-    static let status = "status"
 }

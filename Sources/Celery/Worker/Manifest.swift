@@ -22,8 +22,6 @@ public struct Manifest: Sendable {
     public var queues: [QueueSpecification]
     /// The content types that messages may have.
     public var acceptContent: Set<String>
-    /// Names of remote-control commands that the project has added.
-    public var controlCommands: Set<String>
     /// Signals that the project listens to; the others need not be fired.
     public var signalReceivers: Set<String>
 
@@ -48,6 +46,5 @@ public struct Manifest: Sendable {
         self.queues = queues
         self.acceptContent = Set(manifest["accept_content"]?.array?.compactMap(\.string) ?? ["application/json"])
         self.signalReceivers = Set(manifest["receivers"]?.array?.compactMap(\.string) ?? [])
-        self.controlCommands = Set(manifest["control_commands"]?.array?.compactMap(\.string) ?? [])
     }
 }
