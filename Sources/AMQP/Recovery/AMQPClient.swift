@@ -60,7 +60,8 @@ public struct AMQPClient: Sendable {
             failures += 1
             guard let lastError else { continue }
             if lastError.isPermanent, !hasConnected { throw lastError }
-            if let limit = self.policy.maximumAttempts, failures > limit { throw lastError }
+            let limit = hasConnected ? self.policy.maximumAttempts : self.policy.maximumAttemptsAtStart
+            if let limit, failures > limit { throw lastError }
             try await self.pause(after: lastError, failures: failures)
         }
     }

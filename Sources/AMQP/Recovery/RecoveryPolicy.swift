@@ -15,6 +15,8 @@ public struct RecoveryPolicy: Sendable, Equatable {
     public var jitter: Double
     /// Rounds of attempts without success before giving up; `nil` for no limit.
     public var maximumAttempts: Int?
+    /// The same before there has been any connection; at first as ``maximumAttempts``.
+    public var maximumAttemptsAtStart: Int?
     public var failover: Failover
     /// A connection that lasted less than this many seconds counts as an attempt without success.
     public var stableAfter: Double
@@ -33,6 +35,7 @@ public struct RecoveryPolicy: Sendable, Equatable {
         self.multiplier = multiplier
         self.jitter = jitter
         self.maximumAttempts = maximumAttempts
+        self.maximumAttemptsAtStart = maximumAttempts
         self.failover = failover
         self.stableAfter = stableAfter
     }

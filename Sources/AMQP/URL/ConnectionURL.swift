@@ -5,6 +5,8 @@
 public struct ConnectionURL: Sendable, Equatable, CustomStringConvertible {
     public var endpoint: Endpoint
 
+    public init(endpoint: Endpoint) { self.endpoint = endpoint }
+
     /// - Throws: ``ConnectionURLError`` with what was found and what was expected.
     public init(_ text: String) throws(ConnectionURLError) {
         var rest = Substring(text.trimmed)

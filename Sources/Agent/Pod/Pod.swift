@@ -82,9 +82,9 @@ public struct Pod: Sendable {
     private var workerConfiguration: WorkerConfiguration {
         WorkerConfiguration(
             nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: Self.hostName),
+            broker: self.broker,
             concurrency: self.configuration.concurrency,
             prefetchMultiplier: self.configuration.prefetchMultiplier,
-            broker: self.broker,
             drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
         )
     }

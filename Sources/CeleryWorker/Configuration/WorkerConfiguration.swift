@@ -1,49 +1,104 @@
 public import Celery
 
-/// How a worker is to work, as far as the project's own configuration does not tell.
+/// What is asked of a worker before its project is known: by a command line, or by a pod's environment.
+///
+/// What is `nil` here is left to the project's own configuration, then to Celery's default; ``WorkerSettings`` is what comes of both.
 public struct WorkerConfiguration: Sendable {
-    /// The worker's name, under which remote control finds it.
+    /// The worker's name, under which remote control finds it (`-n`).
     public var nodeName: NodeName
-    /// How many Python workers run jobs at the same time.
-    public var concurrency: Int
-    /// Messages reserved for each Python worker; 0 for no limit.
-    public var prefetchMultiplier: Int
-    /// Names the broker's addresses, and how to get in.
-    public var broker: BrokerConfiguration
+    /// Names the broker's addresses, and how to get in (`-b`); with `nil` the project's `broker_url` is used, once it is known.
+    public var broker: BrokerConfiguration?
+    public var pool: PoolKind
+    /// How many Python workers run jobs at the same time (`-c`, `worker_concurrency`); by default as many as there are processors.
+    public var concurrency: Int?
+    /// Messages reserved for each Python worker (`--prefetch-multiplier`, `worker_prefetch_multiplier`); 0 for no limit.
+    public var prefetchMultiplier: Int?
+    /// The bounds between which the number of Python workers follows the work (`--autoscale`).
+    public var autoscale: AutoscaleBounds?
+    /// Seconds a task may take before it is killed (`--time-limit`, `task_time_limit`).
+    public var timeLimit: Double?
+    /// Seconds a task may take before `SoftTimeLimitExceeded` is raised in it (`--soft-time-limit`, `task_soft_time_limit`).
+    public var softTimeLimit: Double?
+    /// Whether events of tasks are sent from the start (`-E`, `worker_send_task_events`).
+    public var sendsTaskEvents: Bool?
+    /// Seconds between two reports of this worker on itself (`--heartbeat-interval`); `nil` for none (`--without-heartbeat`).
+    public var heartbeatInterval: Double?
+    /// Whether neighbours are asked for their clocks and revoked tasks at each start of a session (not `--without-mingle`).
+    public var mingles: Bool
+    /// Whether neighbours' events are listened to (not `--without-gossip`).
+    public var gossips: Bool
+    /// Where revoked tasks and the clock are kept between two runs (`--statedb`, `worker_state_db`).
+    public var stateFile: String?
+    /// Whether the queues are emptied before the first message is taken (`--purge`).
+    public var purgesQueues: Bool
     /// How long running jobs may take to end in a warm shutdown, in seconds; `nil` for as long as they need.
     public var drainTimeout: Double?
-    /// Seconds between two reports of this worker on itself; `nil` for none.
-    public var heartbeatInterval: Double?
-    /// Whether events of tasks are sent from the start (`-E`).
-    public var sendsTaskEvents: Bool
+    /// After how many lost Python workers a message is set aside; `nil` for never.
+    public var maximumDeliveries: Int?
     /// Whether messages on their way to and from a job are told of at `info`, as Celery's own worker does at that level.
     public var logsEachTask: Bool
 
     public init(
         nodeName: NodeName,
-        concurrency: Int = 1,
-        prefetchMultiplier: Int = 1,
-        broker: BrokerConfiguration,
-        drainTimeout: Double? = nil,
+        broker: BrokerConfiguration? = nil,
+        pool: PoolKind = .prefork,
+        concurrency: Int? = nil,
+        prefetchMultiplier: Int? = nil,
+        autoscale: AutoscaleBounds? = nil,
+        timeLimit: Double? = nil,
+        softTimeLimit: Double? = nil,
+        sendsTaskEvents: Bool? = nil,
         heartbeatInterval: Double? = 2,
-        sendsTaskEvents: Bool = false,
+        mingles: Bool = true,
+        gossips: Bool = false,
+        stateFile: String? = nil,
+        purgesQueues: Bool = false,
+        drainTimeout: Double? = nil,
+        maximumDeliveries: Int? = nil,
         logsEachTask: Bool = false
     ) {
         self.nodeName = nodeName
+        self.broker = broker
+        self.pool = pool
         self.concurrency = concurrency
         self.prefetchMultiplier = prefetchMultiplier
-        self.broker = broker
-        self.drainTimeout = drainTimeout
-        self.heartbeatInterval = heartbeatInterval
+        self.autoscale = autoscale
+        self.timeLimit = timeLimit
+        self.softTimeLimit = softTimeLimit
         self.sendsTaskEvents = sendsTaskEvents
+        self.heartbeatInterval = heartbeatInterval
+        self.mingles = mingles
+        self.gossips = gossips
+        self.stateFile = stateFile
+        self.purgesQueues = purgesQueues
+        self.drainTimeout = drainTimeout
+        self.maximumDeliveries = maximumDeliveries
         self.logsEachTask = logsEachTask
     }
+}
 
-    /// `basic.qos`'s prefetch count: Celery sends what doesn't fit AMQP's 16 bits as 0, no limit (`kombu/common.py`, `QoS.set`).
-    func prefetchCount(scheduled: Int) -> UInt16 {
-        guard self.prefetchMultiplier > 0 else { return 0 }
-        let (base, overflow) = self.concurrency.multipliedReportingOverflow(by: self.prefetchMultiplier)
-        guard !overflow else { return 0 }
-        return UInt16(exactly: max(base, 1) + scheduled) ?? 0
+/// How Celery's own worker would run tasks (`-P`); here it is always in Python processes beside the agent.
+public enum PoolKind: String, Sendable, CaseIterable {
+    case prefork
+    /// One task at a time.
+    case solo
+
+    /// As `celery inspect stats` shows it.
+    var implementation: String {
+        switch self {
+        case .prefork: "celery.concurrency.prefork:TaskPool"
+        case .solo: "celery.concurrency.solo:TaskPool"
+        }
+    }
+}
+
+/// The fewest and the most Python workers.
+public struct AutoscaleBounds: Sendable, Equatable {
+    public var minimum: Int
+    public var maximum: Int
+
+    public init(minimum: Int, maximum: Int) {
+        self.minimum = minimum
+        self.maximum = maximum
     }
 }

@@ -50,7 +50,7 @@ extension Worker {
     }
 
     private func disableEvents() -> JSON {
-        guard !self.configuration.sendsTaskEvents, self.events.disable(.task) else {
+        guard self.settings?.sendsTaskEvents == false, self.events.disable(.task) else {
             return ["ok": "task events already disabled"]
         }
         self.logger.info("task events disabled by remote control")

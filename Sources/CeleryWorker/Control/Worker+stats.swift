@@ -25,7 +25,7 @@ extension Worker {
                 "timeouts": [0, 0],
                 "writes": self.writes(workers),
             ],
-            "broker": self.configuration.broker.shown,
+            "broker": self.settings?.broker.shown ?? [:],
             "prefetch_count": .int(Int64(self.session?.prefetchCount ?? 0)),
             "rusage": Self.resourceUsage(),
         ]

@@ -3,15 +3,17 @@ import JSON
 
 /// The loaded project, as the engine needs it for each message.
 struct Project: Sendable {
-    let manifest: Manifest
-    let registry: TaskRegistry
+    var manifest: Manifest
+    /// Remote control changes limits of its tasks.
+    var registry: TaskRegistry
+    /// Those of the manifest, and what remote control has added or taken away since.
+    var queues: [QueueSpecification]
 
     init(manifest: Manifest) {
         self.manifest = manifest
         self.registry = TaskRegistry(tasks: manifest.tasks, acceptContent: manifest.acceptContent)
+        self.queues = manifest.queues
     }
-
-    var queues: [QueueSpecification] { self.manifest.queues }
 
     /// Where events are published (`event_exchange`).
     var eventExchange: String { self.setting("event_exchange")?.string ?? "celeryev" }

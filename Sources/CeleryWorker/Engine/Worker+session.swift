@@ -21,7 +21,7 @@ extension Worker {
                 return .poolEnded
             }
             group.addTask {
-                await self.projectLoaded(try await load(pool))
+                try await self.projectLoaded(try await load(pool))
                 return .loaded
             }
             group.addTask {
@@ -35,9 +35,10 @@ extension Worker {
     }
 
     private func consumeUntilShutdown() async throws {
+        guard let broker = try await self.broker() else { return }
         let client = AMQPClient(
-            configurations: self.configuration.broker.connections(purpose: "consumer"),
-            policy: self.configuration.broker.recovery,
+            configurations: broker.connections(purpose: "consumer"),
+            policy: broker.recovery,
             eventLoop: self.eventLoop,
             logger: self.logger
         )
@@ -52,17 +53,30 @@ extension Worker {
         if self.phase == .stopping { self.endRunningJobs() }
     }
 
-    private func projectLoaded(_ manifest: Manifest) {
+    /// A broker that only the project names is known once that is loaded; `nil` if the worker is asked to stop before.
+    private func broker() async throws -> BrokerConfiguration? {
+        if let broker = self.configuration.broker { return broker }
+        try await self.wait { $0.settings != nil || $0.phase > .running }
+        return self.settings?.broker
+    }
+
+    private func projectLoaded(_ manifest: Manifest) throws {
         let project = Project(manifest: manifest)
+        let settings = try WorkerSettings(self.configuration, project: project)
         self.project = project
+        self.settings = settings
+        if settings.sendsTaskEvents { _ = self.events.enable(.task) }
         let mailbox = Mailbox(nodeName: self.nodeName, project: project)
         self.publisher.assumeIsolated {
-            $0.setExchanges([
-                ExchangeDeclaration(name: mailbox.replyExchange, type: "direct", durable: false),
-                ExchangeDeclaration(name: project.eventExchange, type: "topic"),
-            ])
+            $0.configure(
+                broker: settings.publishingBroker,
+                exchanges: [
+                    ExchangeDeclaration(name: mailbox.replyExchange, type: "direct", durable: false),
+                    ExchangeDeclaration(name: project.eventExchange, type: "topic"),
+                ]
+            )
         }
-        self.pool.assumeIsolated { $0.startWorkers(self.configuration.concurrency) }
+        self.pool.assumeIsolated { $0.startWorkers(settings.concurrency) }
         self.stateChanges.send()
     }
 
@@ -88,7 +102,7 @@ extension Worker {
     private func open(_ connection: AMQPConnection, _ project: Project) async throws -> Session {
         let tasks = try await connection.openChannel()
         let control = try await connection.openChannel()
-        let prefetch = self.configuration.prefetchCount(scheduled: 0)
+        let prefetch = self.prefetchCount
         let isPerChannel = await self.prefetchIsPerChannel(connection, project)
         // Before the consumers start: for some brokers and queues it applies to new consumers alone.
         try await tasks.qos(prefetchCount: prefetch, isGlobal: isPerChannel)
@@ -191,7 +205,7 @@ extension Worker {
     /// The prefetch count rises with each message that waits for its `eta`, so that those don't keep others away
     /// (`celery/worker/strategy.py`, `kombu/common.py`).
     func updatePrefetch() {
-        let count = self.configuration.prefetchCount(scheduled: self.ledger.scheduledCount)
+        let count = self.prefetchCount
         guard let session = self.session, session.prefetchIsPerChannel, session.prefetchCount != count else { return }
         self.session?.prefetchCount = count
         self.background { worker in

@@ -54,6 +54,8 @@ public actor Worker {
 
     var phase = Phase.starting
     var project: Project?
+    /// Known with the project.
+    var settings: WorkerSettings?
     var events: EventDispatcher
     var isEventFlushScheduled = false
     var ledger = Ledger()
@@ -86,9 +88,8 @@ public actor Worker {
         self.wallClock = wallClock
         self.nodeName = configuration.nodeName.description
         let encoder = EventEncoder(nodeName: self.nodeName, utcOffset: Statistics.hoursWestOfUTC(), pid: getpid())
-        let groups: Set<EventGroup> = configuration.sendsTaskEvents ? [.task, .worker] : [.worker]
-        self.events = EventDispatcher(encoder: encoder, groups: groups)
-        self.publisher = Publisher(broker: configuration.broker, eventLoop: eventLoop, logger: logger)
+        self.events = EventDispatcher(encoder: encoder, groups: [.worker])
+        self.publisher = Publisher(eventLoop: eventLoop, logger: logger)
     }
 
     /// Works until it is asked to stop, or until a failure that waiting can't mend.

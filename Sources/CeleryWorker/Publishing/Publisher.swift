@@ -13,7 +13,7 @@ actor Publisher {
 
     static let bufferLimit = 10_000
 
-    private let broker: BrokerConfiguration
+    private var broker: BrokerConfiguration?
     private let logger: Logger
     private let stateChanges = Broadcast()
     private var channel: AMQPChannel?
@@ -23,19 +23,18 @@ actor Publisher {
     /// How many messages were dropped, as too many waited.
     private(set) var droppedCount = 0
 
-    init(broker: BrokerConfiguration, eventLoop: any EventLoop, logger: Logger) {
-        self.broker = broker
+    init(eventLoop: any EventLoop, logger: Logger) {
         self.eventLoop = eventLoop
         self.logger = logger
     }
 
-    /// Connects once there is something to publish, and stays connected until it is cancelled.
+    /// Connects once there is something to publish and a broker is known, and stays connected until it is cancelled.
     func run() async {
         do {
-            try await self.untilWanted()
+            let broker = try await self.untilWanted()
             let client = AMQPClient(
-                configurations: self.broker.connections(purpose: "publisher"),
-                policy: self.broker.recovery,
+                configurations: broker.connections(purpose: "publisher"),
+                policy: broker.recovery,
                 eventLoop: self.eventLoop,
                 logger: self.logger
             )
@@ -47,8 +46,14 @@ actor Publisher {
         }
     }
 
-    /// Exchanges that must be there before anything is published to them.
-    func setExchanges(_ exchanges: [ExchangeDeclaration]) { self.exchanges = exchanges }
+    /// - Parameters:
+    ///   - broker: where to publish.
+    ///   - exchanges: that must be there before anything is published to them.
+    func configure(broker: BrokerConfiguration, exchanges: [ExchangeDeclaration]) {
+        self.broker = broker
+        self.exchanges = exchanges
+        self.stateChanges.send()
+    }
 
     /// Publishes now, or as soon as there is a connection.
     func publish(_ message: Message) {
@@ -111,10 +116,12 @@ actor Publisher {
         }
     }
 
-    private func untilWanted() async throws {
+    private func untilWanted() async throws -> BrokerConfiguration {
         let changes = self.stateChanges.subscribe()
-        if self.isWanted { return }
-        for await _ in changes { return }
+        if self.isWanted, let broker { return broker }
+        for await _ in changes {
+            if self.isWanted, let broker { return broker }
+        }
         throw CancellationError()
     }
 }
