@@ -19,4 +19,11 @@ enum LogKeys {
     static let stream = "stream"
     static let prefetch = "prefetch"
     static let celery = "celery"
+    static let stamp = "stamp"
+    static let signal = "signal"
+    static let limit = "limit_seconds"
+    static let processes = "processes"
+    static let file = "file"
+    static let attempt = "attempt"
+    static let retryIn = "retry_in_seconds"
 }

@@ -70,21 +70,6 @@ struct EventDispatcherTests {
     }
 }
 
-@Suite("Deadlines")
-struct DeadlineQueueTests {
-    @Test("the soonest comes first, and none before its time")
-    func order() {
-        var queue = DeadlineQueue()
-        for (job, due) in [(1, 30.0), (2, 10.0), (3, 20.0), (4, 10.0)] { queue.insert(Job.ID(job), due: due) }
-        #expect(queue.next == 10)
-        var popped: [Job.ID] = []
-        while let job = queue.popDue(by: 20) { popped.append(job) }
-        #expect(popped == [2, 4, 3])
-        #expect(queue.next == 30)
-        #expect(queue.count == 1)
-    }
-}
-
 @Suite("Patterns for nodes")
 struct NodePatternTests {
     @Test(

@@ -33,6 +33,8 @@ struct LedgerTests {
         DeliveryToken(epoch: epoch, channel: 1, tag: tag)
     }
 
+    static func source(_ epoch: UInt64) -> DeliverySource { DeliverySource(epoch: epoch, channel: 1) }
+
     private func submit(_ ledger: inout Ledger, _ options: TaskOptions, tag: UInt64 = 1) throws -> Job.ID {
         let action = ledger.receive(Self.message(), options: options, token: Self.token(tag))
         guard case .submit(let id) = action else { throw Unexpected(action: action) }
@@ -137,7 +139,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let reserved = try self.submit(&ledger, Self.late)
         _ = ledger.receive(Self.message("eta", eta: 100), options: Self.late, token: Self.token(2))
-        ledger.connectionLost(epoch: 1, unstarted: [reserved])
+        ledger.sourceLost(Self.source(1), unstarted: [reserved])
         #expect(ledger.isEmpty)
         #expect(ledger.scheduledCount == 0)
     }
@@ -147,7 +149,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
-        ledger.connectionLost(epoch: 1, unstarted: [])
+        ledger.sourceLost(Self.source(1), unstarted: [])
         let again = ledger.receive(
             Self.message(redelivered: true),
             options: Self.late,
@@ -164,7 +166,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
-        ledger.connectionLost(epoch: 1, unstarted: [])
+        ledger.sourceLost(Self.source(1), unstarted: [])
         let end = ledger.conclude(id, .succeeded)?.settle
         #expect(end == nil)
         let token = Self.token(1, epoch: 2)
@@ -184,7 +186,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
-        ledger.connectionLost(epoch: 1, unstarted: [])
+        ledger.sourceLost(Self.source(1), unstarted: [])
         let end = ledger.conclude(id, .rejected(requeue: true))?.settle
         #expect(end == nil)
         let again = ledger.receive(
@@ -200,7 +202,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.early)
         _ = ledger.started(id, pid: 7, at: 0)
-        ledger.connectionLost(epoch: 1, unstarted: [])
+        ledger.sourceLost(Self.source(1), unstarted: [])
         let token = Self.token(4, epoch: 2)
         let again = ledger.receive(Self.message(redelivered: true), options: Self.early, token: token)
         #expect(again == .settleAgain(token, .acknowledge))
@@ -219,7 +221,7 @@ struct LedgerTests {
         var ledger = Ledger()
         let id = try self.submit(&ledger, Self.late)
         _ = ledger.started(id, pid: 7, at: 0)
-        ledger.connectionLost(epoch: 1, unstarted: [])
+        ledger.sourceLost(Self.source(1), unstarted: [])
         let action = ledger.receive(message, options: Self.late, token: Self.token(1, epoch: 2))
         guard case .submit(let other) = action else { throw Unexpected(action: action) }
         #expect(other != id)
@@ -283,7 +285,7 @@ struct LedgerTests {
                 if let id = started.min() { end(id) }
             default:
                 let unstarted = ledger.jobs.keys.filter { !started.contains($0) }
-                ledger.connectionLost(epoch: epoch, unstarted: unstarted)
+                ledger.sourceLost(Self.source(epoch), unstarted: unstarted)
                 let returned = delivered.filter { $0.key.epoch == epoch && !settled.contains($0.key) }
                 epoch += 1
                 for (_, message) in returned.sorted(by: { $0.key.tag < $1.key.tag }) {

@@ -27,6 +27,15 @@ def perform(loaded: Loaded | None, method: str, arguments: Any) -> Any:
         return decode_body(loaded, arguments)
     if method == "control":
         return control(loaded, arguments)
+    if method == "queue.add":
+        return add_queue(loaded, **arguments)
+    if method == "queue.remove":
+        loaded.app.amqp.queues.deselect(arguments["queue"])
+        return None
+    if method == "state.load":
+        return load_state(loaded, str(arguments["path"]))
+    if method == "state.save":
+        return save_state(loaded, arguments)
     if method.startswith("backend."):
         return backend(loaded, method.removeprefix("backend."), arguments)
     raise CallError(f"unknown method {method!r}")
@@ -100,10 +109,10 @@ def error_from(fields: dict[str, Any]) -> BaseException:
 
     kind = str(fields.get("exception_type") or "")
     known: Any = getattr(exceptions, kind, None) or getattr(billiard, kind, None)
-    text = fields.get("exception")
+    arguments = fields.get("exception_arguments") or []
     if isinstance(known, type) and issubclass(known, BaseException):
-        return known(text)
-    return Exception(text)
+        return known(*arguments)
+    return Exception(*arguments)
 
 
 def decode_body(loaded: Loaded, arguments: dict[str, Any]) -> Any:
@@ -163,6 +172,8 @@ def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
     from celery.app.task import Context
 
     app = loaded.app
+    if action == "revoke":
+        return mark_revoked(app, arguments["ids"], str(arguments["reason"]))
     headers: dict[str, Any] = arguments.get("headers") or {}
     task_id = str(headers.get("id") or arguments.get("id"))
     task = app.tasks.get(headers.get("task"))
@@ -181,7 +192,70 @@ def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
     elif action == "mark_as_revoked":
         target.mark_as_revoked(task_id, arguments.get("reason") or "", request=request, store_result=store)
     elif action == "mark_as_retry":
-        target.mark_as_retry(task_id, error_from(arguments), arguments.get("traceback"), request=request)
+        error = error_from(arguments)
+        target.mark_as_retry(task_id, error, arguments.get("traceback"), request=request)
+        if task is not None:
+            task.on_retry(error, task_id, fields.get("args"), fields.get("kwargs"), None)
     else:
         raise CallError(f"unknown method 'backend.{action}'")
     return None
+
+
+def mark_revoked(app: Any, identities: list[str], reason: str) -> None:
+    """Write REVOKED for tasks revoked by id, as `celery.worker.control.revoke` of the installed version does."""
+    import celery
+
+    unfinished = ("PENDING", "RECEIVED", "RETRY", "REJECTED")
+    for identity in identities:
+        if celery.VERSION >= (5, 7) and app.backend.get_state(identity) not in unfinished:
+            continue
+        app.backend.mark_as_revoked(identity, reason=reason, store_result=True)
+
+
+def add_queue(
+    loaded: Loaded,
+    queue: str,
+    exchange: str | None = None,
+    exchange_type: str | None = None,
+    routing_key: str | None = None,
+    **options: Any,
+) -> Any:
+    """Select a queue as `celery.worker.consumer.Consumer.add_task_queue` does: its description."""
+    queues = loaded.app.amqp.queues
+    if queue in queues:
+        found = queues[queue]
+        queues.select_add(found)
+    else:
+        found = queues.select_add(
+            queue,
+            exchange=queue if exchange is None else exchange,
+            exchange_type=exchange_type or "direct",
+            routing_key=routing_key,
+            **options,
+        )
+    return json_safe(found.as_dict(recurse=True))
+
+
+def load_state(loaded: Loaded, path: str) -> Any:
+    """Read a `--statedb`: the revoked tasks and the clock."""
+    from celery.worker import state
+
+    keeper = state.Persistent(state, path, loaded.app.clock)
+    try:
+        return {"revoked": list(state.revoked), "clock": loaded.app.clock.value}
+    finally:
+        keeper.close()
+
+
+def save_state(loaded: Loaded, arguments: dict[str, Any]) -> None:
+    """Write a `--statedb`; `revoked` tells how many seconds ago each task was revoked."""
+    import time
+
+    from celery.worker import state
+
+    now = time.monotonic()
+    state.revoked.clear()
+    for identity, age in arguments["revoked"].items():
+        state.revoked.add(identity, now - age)
+    loaded.app.clock.adjust(arguments["clock"])
+    state.Persistent(state, str(arguments["path"]), loaded.app.clock).save()

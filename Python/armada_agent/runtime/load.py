@@ -238,6 +238,7 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
         "queues": queues,
         "default_exchange": json_safe(default.as_dict()) if default is not None else None,
         "accept_content": accepted(conf.accept_content),
+        "max_tasks_per_child": loaded.worker.max_tasks_per_child,
         "control_commands": control_commands(),
         "receivers": receivers(),
         "utcoffset": (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600,

@@ -14,6 +14,21 @@ public struct DeliveryToken: Sendable, Hashable {
         self.channel = channel
         self.tag = tag
     }
+
+    public var source: DeliverySource { DeliverySource(epoch: self.epoch, channel: self.channel) }
+}
+
+/// Where a delivery came from: it can be settled nowhere else, and not any more once that has ended.
+public struct DeliverySource: Sendable, Hashable {
+    /// Of the connection, unique in this process.
+    public var epoch: UInt64
+    /// Of the channel, unique in its connection.
+    public var channel: UInt64
+
+    public init(epoch: UInt64, channel: UInt64) {
+        self.epoch = epoch
+        self.channel = channel
+    }
 }
 
 /// A message that has come from a queue.

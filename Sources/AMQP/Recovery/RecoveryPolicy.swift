@@ -44,7 +44,7 @@ public struct RecoveryPolicy: Sendable, Equatable {
     /// - Parameters:
     ///   - failures: how many rounds without success came before, from 1 on.
     ///   - chance: from 0 to 1.
-    func delay(failures: Int, chance: Double) -> Double {
+    public func delay(failures: Int, chance: Double) -> Double {
         var delay = self.initialDelay
         for _ in 1..<max(failures, 1) where delay < self.maximumDelay { delay *= self.multiplier }
         return min(delay, self.maximumDelay) * (1 - self.jitter * chance)

@@ -17,6 +17,9 @@ public struct FieldTable: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     /// Takes bytes that ``FieldCoding/validateTable(_:depth:)`` has accepted.
     init(validated: ByteBuffer) { self.encoded = validated }
 
+    /// The same fields in memory of their own, not in the buffer that they were read into.
+    public init(copying table: FieldTable) { self.encoded = ByteBuffer(bytes: table.encoded.readableBytesView) }
+
     public var isEmpty: Bool { self.encoded.readableBytes == 0 }
 
     /// The first field of this name.

@@ -22,6 +22,11 @@ public enum PythonRepr {
         return result + String(quote)
     }
 
+    /// A set of strings, in the order of the alphabet.
+    public static func set(_ elements: Set<String>) -> String {
+        elements.isEmpty ? "set()" : "{" + elements.sorted().map(Self.string).joined(separator: ", ") + "}"
+    }
+
     public static func value(_ json: JSON) -> String {
         switch json {
         case .null: "None"

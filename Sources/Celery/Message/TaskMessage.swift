@@ -69,6 +69,12 @@ public struct TaskMessage: Sendable {
         self.body = body
     }
 
+    /// Copies body and headers out of the buffer that they were read into, which they would otherwise keep in memory as a whole.
+    public mutating func detach() {
+        self.body = ByteBuffer(bytes: self.body.readableBytesView)
+        self.properties.headers = self.properties.headers.map { FieldTable(copying: $0) }
+    }
+
     public var headers: FieldTable { self.properties.headers ?? FieldTable() }
 
     public var contentType: String { self.properties.contentType ?? "" }

@@ -22,6 +22,8 @@ public struct Manifest: Sendable {
     public var queues: [QueueSpecification]
     /// The content types that messages may have.
     public var acceptContent: Set<String>
+    /// After how many tasks a Python worker is replaced; `nil` for never.
+    public var maximumTasksPerChild: Int?
     /// Signals that the project listens to; the others need not be fired.
     public var signalReceivers: Set<String>
 
@@ -45,6 +47,7 @@ public struct Manifest: Sendable {
         for queue in manifest["queues"]?.array ?? [] { queues.append(try QueueSpecification(manifest: queue)) }
         self.queues = queues
         self.acceptContent = Set(manifest["accept_content"]?.array?.compactMap(\.string) ?? ["application/json"])
+        self.maximumTasksPerChild = manifest["max_tasks_per_child"]?.int
         self.signalReceivers = Set(manifest["receivers"]?.array?.compactMap(\.string) ?? [])
     }
 }

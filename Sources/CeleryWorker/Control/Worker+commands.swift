@@ -20,7 +20,7 @@ extension Worker {
     func answer(_ request: ControlRequest) -> ControlAnswer {
         switch request.method {
         case "ping": .reply(["ok": "pong"])
-        case "clock": .reply(["clock": .int(self.clock.forward())])
+        case "clock": .reply(["clock": .int(self.clock.value)])
         case "hello": .reply(self.hello(request.arguments))
         case "active", "dump_active": .reply(.array(self.activeJobs(isSafe: request.arguments["safe"]?.bool ?? false)))
         case "reserved", "dump_reserved": .reply(.array(self.reservedJobs()))
@@ -31,6 +31,18 @@ extension Worker {
         case "query_task": .reply(self.queryTasks(request.arguments))
         case "enable_events": .reply(self.enableEvents())
         case "disable_events": .reply(self.disableEvents())
+        case "revoked", "dump_revoked": .reply(.array(self.revokedTasks.ids.map(JSON.string)))
+        case "revoke": self.revoke(request.arguments)
+        case "terminate": self.revoke(request.arguments, command: "terminate")
+        case "revoke_by_stamped_headers": self.revokeByStamps(request.arguments)
+        case "rate_limit": self.changeRateLimit(request.arguments)
+        case "time_limit": self.changeTimeLimit(request.arguments)
+        case "pool_grow", "pool_shrink": self.changePool(request.method, request.arguments)
+        case "pool_restart": self.restartPool(request.arguments)
+        case "autoscale": self.changeAutoscale(request.arguments)
+        case "add_consumer": self.addConsumer(request.arguments)
+        case "cancel_consumer": self.cancelConsumer(request.arguments)
+        case "heartbeat": self.heartbeat()
         case "shutdown": self.shutDown(request.arguments)
         default: .askPython
         }
@@ -38,8 +50,25 @@ extension Worker {
 
     /// A neighbour introduces itself (`hello`): it is told our clock, and which tasks are revoked.
     private func hello(_ arguments: JSONObject) -> JSON {
-        guard arguments["from_node"]?.string != self.nodeName else { return .null }
-        return ["revoked": [:], "clock": .int(self.clock.forward())]
+        guard let node = arguments["from_node"]?.string, node != self.nodeName else { return .null }
+        self.logger.info("sync with a neighbour", metadata: [LogKeys.node: "\(node)"])
+        self.learnRevoked(arguments["revoked"])
+        let revoked = self.revokedTasks.entries.map { ($0.id, JSON.array([.double($0.time), .string($0.id)])) }
+        return ["revoked": .object(JSONObject(revoked)), "clock": .int(self.clock.forward())]
+    }
+
+    /// Takes over what a neighbour has revoked: a dictionary by id up to Celery 5.6, a list of ids since. Its times are of another machine's clock.
+    func learnRevoked(_ revoked: JSON?) {
+        let ids = revoked?.object?.map(\.key) ?? revoked?.array?.compactMap(\.string) ?? []
+        guard !ids.isEmpty else { return }
+        self.revokedTasks.merge(ids, now: Self.monotonicClock())
+        self.stateHasChanged()
+    }
+
+    /// Celery's answer to it says nothing of what the worker does.
+    private func heartbeat() -> ControlAnswer {
+        self.sendBareHeartbeat()
+        return .reply(.null)
     }
 
     /// With `-E` Celery's dispatcher has no groups to change, and says that nothing is to be done.

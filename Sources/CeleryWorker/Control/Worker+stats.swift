@@ -11,25 +11,37 @@ extension Worker {
         var counts = self.statistics.total
         for running in self.runningJobs() { counts[running.job.message.task, default: 0] += 1 }
         let total = counts.sorted { $0.key < $1.key }.map { ($0.key, JSON.int(Int64($0.value))) }
-        return [
+        var stats: JSONObject = [
             "total": .object(JSONObject(total)),
             "pid": .int(Int64(getpid())),
             "clock": .string(String(self.clock.value)),
             "uptime": .int(Int64(self.wallClock() - self.statistics.startedAt)),
             "pool": [
-                "implementation": "celery.concurrency.prefork:TaskPool",
+                "implementation": .string(self.configuration.pool.implementation),
                 "max-concurrency": .int(Int64(workers.count)),
                 "processes": .array(workers.map { .int(Int64($0.pid)) }),
-                "max-tasks-per-child": "N/A",
+                "max-tasks-per-child": self.project?.manifest.maximumTasksPerChild.map { .int(Int64($0)) } ?? "N/A",
                 "put-guarded-by-semaphore": false,
-                "timeouts": [0, 0],
+                "timeouts": [Self.shown(self.settings?.limits.soft), Self.shown(self.settings?.limits.hard)],
                 "writes": self.writes(workers),
             ],
             "broker": self.settings?.broker.shown ?? [:],
             "prefetch_count": .int(Int64(self.session?.prefetchCount ?? 0)),
             "rusage": Self.resourceUsage(),
         ]
+        if let autoscaler {
+            stats["autoscaler"] = [
+                "max": .int(Int64(autoscaler.bounds.maximum)),
+                "min": .int(Int64(autoscaler.bounds.minimum)),
+                "current": .int(Int64(self.poolSize)),
+                "qty": .int(Int64(self.ledger.jobs.count - self.ledger.scheduledCount)),
+            ]
+        }
+        return .object(stats)
     }
+
+    /// Celery shows 0 for no limit.
+    private static func shown(_ limit: Double?) -> JSON { limit.map(JSON.double) ?? 0 }
 
     /// How the jobs are spread over the Python workers (`celery/concurrency/asynpool.py`, `human_write_stats`).
     private func writes(_ workers: [WorkerStatus]) -> JSON {

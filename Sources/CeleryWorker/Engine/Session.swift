@@ -7,7 +7,8 @@ struct Session {
     let tasks: AMQPChannel
     /// Carries remote-control requests, so that they are answered while the tasks' channel is closing.
     let control: AMQPChannel
-    let epoch: UInt64
+    /// Of the deliveries of tasks.
+    let source: DeliverySource
     /// Per queue.
     var consumerTags: [String: String] = [:]
     /// The prefetch count that the broker has been told.

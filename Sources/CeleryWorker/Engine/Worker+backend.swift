@@ -5,11 +5,23 @@ import NIOCore
 
 /// What a worker's parent writes to the result backend, since no Python worker could (`celery/worker/request.py`, `celery/worker/consumer/consumer.py`).
 extension Worker {
-    func markFailure(_ job: Job, type: String, text: String) {
+    /// - Parameters:
+    ///   - type: the name of an exception of Celery's or billiard's.
+    ///   - values: its arguments.
+    func markFailure(_ job: Job, type: String, arguments values: [JSON]) {
         var arguments = self.description(of: job)
         arguments["exception_type"] = .string(type)
-        arguments["exception"] = .string(text)
+        arguments["exception_arguments"] = .array(values)
         self.callPython("backend.mark_as_failure", arguments)
+    }
+
+    /// A task that a cold shutdown, or a lost connection, has cut short is to be tried again.
+    func markRetry(_ job: Job) {
+        var arguments = self.description(of: job)
+        arguments["exception_type"] = "Retry"
+        arguments["exception_arguments"] = ["cancelled by Celery"]
+        self.callPython("backend.mark_as_retry", arguments)
+        self.fire("task_retry", arguments)
     }
 
     func markRevoked(_ job: Job, reason: String) {
@@ -28,7 +40,7 @@ extension Worker {
                 "headers": JSON(delivery.properties.headers ?? FieldTable()),
                 "info": self.info(delivery.properties),
                 "exception_type": "NotRegistered",
-                "exception": .string(task),
+                "exception_arguments": [.string(task)],
             ]
         )
     }

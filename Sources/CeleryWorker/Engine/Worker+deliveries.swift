@@ -31,14 +31,15 @@ extension Worker {
         }
         switch self.ledger.receive(message, options: options, token: token) {
         case .submit(let id):
-            self.fireReceived(message)
-            self.sendReceived(id)
-            self.submit(id)
+            guard !self.isDiscarded(id, at: .receipt) else { return }
+            self.announce(id)
+            self.dispatch(id)
         case .schedule(let id, let due):
-            self.fireReceived(message)
-            self.sendReceived(id)
-            self.deadlines.insert(id, due: due)
-            self.armDeadlineTimer()
+            guard !self.isDiscarded(id, at: .receipt) else { return }
+            self.announce(id)
+            // A message must not hold on to the whole buffer that it was read into for as long as it waits.
+            self.ledger.detach(id)
+            self.setDeadline(id, due: due)
             self.updatePrefetch()
         case .adopted:
             self.logger.info(
@@ -51,23 +52,34 @@ extension Worker {
         }
     }
 
-    private func fireReceived(_ message: TaskMessage) {
-        guard self.project?.manifest.signalReceivers.contains("task_received") == true else { return }
-        self.fire("task_received", ["id": .string(message.id), "headers": JSON(message.headers)])
+    private func announce(_ id: Job.ID) {
+        if self.listens(to: "task_received"), let job = self.ledger[id] {
+            self.fire("task_received", ["id": .string(job.message.id), "headers": JSON(job.message.headers)])
+        }
+        self.sendReceived(id)
     }
 
-    /// Hands a job to the pool, unless it has expired.
-    func submit(_ id: Job.ID) {
+    /// A job is ready: it goes to the pool, unless its task's rate limit holds it back.
+    func dispatch(_ id: Job.ID) {
         guard let job = self.ledger[id] else { return }
-        if let expires = job.message.expires {
-            guard self.wallClock() <= expires else { return self.expire(id) }
-            // It may yet expire while it waits for a Python worker.
-            self.deadlines.insert(id, due: expires)
-            self.armDeadlineTimer()
+        if self.rates.isLimited(job.message.task) {
+            self.hold(job)
+        } else {
+            self.submit(id)
         }
+        self.autoscale()
+    }
+
+    /// Hands a job to the pool, unless it has expired or was revoked.
+    func submit(_ id: Job.ID) {
+        guard let job = self.ledger[id], !self.isDiscarded(id, at: .start) else { return }
+        // It may yet expire while it waits for a Python worker.
+        if let expires = job.message.expires { self.setDeadline(id, due: expires) }
         let request = job.message.marshalled(hostname: self.nodeName)
         var flags = PoolJob.Flags()
-        if !job.options.acksLate || self.events.sends(.task) { flags.insert(.reportsStart) }
+        if !job.options.acksLate || self.events.sends(.task) || !self.limits(of: job).isNone {
+            flags.insert(.reportsStart)
+        }
         if request.holdsExoticValues { flags.insert(.exoticValues) }
         if job.message.form == .protocol1 { flags.insert(.protocol1) }
         let poolJob = PoolJob(
@@ -102,9 +114,10 @@ extension Worker {
         )
         if case .unregistered(let task, let id) = problem {
             self.markUnregistered(delivery, id: id, task: task)
+            self.sendUnregistered(id: id, task: task)
             self.fire("task_unknown", ["name": .string(task), "id": .string(id)])
         } else if problem.settlement == .reject {
-            self.fire("task_rejected", ["exception": .string("\(problem)")])
+            self.fire("task_rejected", ["exception_arguments": [.string("\(problem)")]])
         }
     }
 
@@ -133,68 +146,23 @@ extension Worker {
 
     /// The time of jobs with an `eta`, or with `expires`, has come.
     func deadlinesDue() {
-        self.deadlineTimer = nil
         let now = self.wallClock()
         var hasChanged = false
         while let id = self.deadlines.popDue(by: now) {
             if self.ledger.due(id) {
                 hasChanged = true
-                self.submit(id)
+                self.dispatch(id)
             } else if let job = self.ledger[id], let expires = job.message.expires, expires < now,
-                self.pool.assumeIsolated({ $0.withdraw(id) })
+                job.phase == .limited || self.pool.assumeIsolated({ $0.withdraw(id) })
             {
-                self.expire(id)
+                self.discard(id, .expired)
             }
         }
         if hasChanged { self.updatePrefetch() }
-        self.armDeadlineTimer()
-    }
-
-    private func expire(_ id: Job.ID) {
-        guard let conclusion = self.ledger.discard(id, .acknowledge) else { return }
-        let message = conclusion.job.message
-        self.logger.info("discarding expired task", metadata: self.metadata(of: message))
-        if let settle = conclusion.settle { self.settle(settle) }
-        self.sendTaskEvent(.taskRevoked, of: conclusion.job) { event in
-            event.add("terminated", false)
-            event.add("signum", nil as Int?)
-            event.add("expired", true)
-        }
-        self.markRevoked(conclusion.job, reason: "expired")
-        var fields = self.description(of: conclusion.job)
-        fields["terminated"] = false
-        fields["expired"] = true
-        self.fire("task_revoked", fields)
-    }
-
-    /// Keeps one timer, for the soonest deadline.
-    func armDeadlineTimer() {
-        guard let due = self.deadlines.next else { return }
-        if let timer = self.deadlineTimer {
-            guard due < timer.due else { return }
-            timer.callback.cancel()
-        }
-        let delay = TimeAmount.nanoseconds(Int64(max(0, min(due - self.wallClock(), 3600)) * 1_000_000_000))
-        let handler = DeadlineHandler(worker: self)
-        do {
-            self.deadlineTimer = (due, try self.eventLoop.scheduleCallback(in: delay, handler: handler))
-        } catch {
-            // The event loop is shutting down, and with it this worker.
-            self.logger.debug("no timer can be set", metadata: [LogKeys.error: "\(error)"])
-        }
     }
 
     func metadata(of message: TaskMessage) -> Logger.Metadata {
         [LogKeys.task: "\(message.name)", LogKeys.taskID: "\(message.id)"]
-    }
-}
-
-/// Wakes the worker for its soonest deadline.
-private struct DeadlineHandler: NIOScheduledCallbackHandler {
-    let worker: Worker
-
-    func handleScheduledCallback(eventLoop: some EventLoop) {
-        self.worker.assumeIsolated { $0.deadlinesDue() }
     }
 }
 

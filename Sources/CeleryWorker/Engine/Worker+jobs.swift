@@ -10,8 +10,7 @@ extension Worker {
     public func poolEvent(_ event: PoolEvent) {
         switch event {
         case .started(let id, let pid):
-            if let settle = self.ledger.started(id, pid: pid, at: self.wallClock()) { self.settle(settle) }
-            if let job = self.ledger[id] { self.sendTaskEvent(.taskStarted, of: job) { _ in } }
+            self.started(id, pid: pid)
         case .finished(let id, let pid, let outcome, let runtime):
             self.finished(id, pid: pid, outcome: outcome, runtime: runtime)
         case .lost(let id, let exit):
@@ -25,9 +24,20 @@ extension Worker {
         }
     }
 
+    private func started(_ id: Job.ID, pid: Int32) {
+        if let settle = self.ledger.started(id, pid: pid, at: self.wallClock()) { self.settle(settle) }
+        guard let job = self.ledger[id] else { return }
+        self.sendTaskEvent(.taskStarted, of: job) { _ in }
+        let limits = self.limits(of: job)
+        guard !limits.isNone else { return }
+        self.runningLimits.started(id, limits, now: Self.monotonicClock())
+        self.armTimer()
+    }
+
     private func finished(_ id: Job.ID, pid: Int32, outcome: PoolOutcome, runtime: Double) {
+        self.runningLimits.ended(id)
         let ending = JobEnding(outcome)
-        guard let conclusion = self.ledger.conclude(id, ending) else { return }
+        guard let conclusion = self.ledger.conclude(id, ending) else { return self.jobHasEnded() }
         self.storeWhatPythonCouldNot(outcome, of: conclusion.job)
         if let settle = conclusion.settle { self.settle(settle) }
         self.statistics.ended(conclusion.job.message.task)
@@ -49,7 +59,7 @@ extension Worker {
                 "a task could not be run",
                 metadata: self.metadata(of: job.message).merging([LogKeys.error: "\(failure.representation)"]) { $1 }
             )
-            self.markFailure(job, type: failure.type, text: failure.representation)
+            self.markFailure(job, type: failure.type, arguments: [.string(failure.representation)])
         case .undecodable(let reason): self.refused(job, .undecodable(reason))
         case .malformed(let reason): self.refused(job, .malformed(reason))
         default: break
@@ -63,26 +73,41 @@ extension Worker {
 
     /// A Python worker has died with a job (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
     private func lost(_ id: Job.ID, _ exit: WorkerExit) {
-        // In a cold shutdown the broker takes back what was running.
-        guard self.phase < .stopping, let conclusion = self.ledger.conclude(id, .workerLost) else { return }
+        self.runningLimits.ended(id)
+        guard let conclusion = self.ledger.conclude(id, .workerLost) else { return self.jobHasEnded() }
         self.statistics.lost += 1
         if let settle = conclusion.settle { self.settle(settle) }
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.reason] = "\(exit.exit)"
         metadata[LogKeys.settlement] = conclusion.isRequeued ? "back to its queue" : "failed"
         self.logger.error("a Python worker died while it ran a task", metadata: metadata)
-        if !conclusion.isRequeued {
+        if conclusion.isRequeued {
+            self.sendTaskEvent(.taskRejected, of: conclusion.job) { $0.add("requeue", true) }
+        } else {
             self.statistics.ended(conclusion.job.message.task)
-            self.markFailure(
-                conclusion.job,
-                type: "WorkerLostError",
-                text: "Worker exited prematurely: \(exit.exit) Job: \(id)."
-            )
+            let text = "Worker exited prematurely: \(exit.exit) Job: \(id)."
+            self.failed(conclusion, type: "WorkerLostError", arguments: [.string(text)])
         }
         self.jobHasEnded()
     }
 
-    private func jobHasEnded() {
+    /// Tells of a failure that no Python worker could tell of (`celery/worker/request.py`, `on_failure`).
+    func failed(_ conclusion: Ledger.Conclusion, type: String, arguments: [JSON]) {
+        let job = conclusion.job
+        let representation = "\(type)(\(arguments.map(PythonRepr.value).joined(separator: ", ")))"
+        self.markFailure(job, type: type, arguments: arguments)
+        self.sendTaskEvent(.taskFailed, of: job) { event in
+            event.add("exception", representation)
+            event.add("traceback", representation)
+        }
+        guard self.listens(to: "task_failure") else { return }
+        var fields = self.description(of: job)
+        fields["exception_type"] = .string(type)
+        fields["exception_arguments"] = .array(arguments)
+        self.fire("task_failure", fields)
+    }
+
+    func jobHasEnded() {
         if self.phase >= .draining { self.stateChanges.send() }
     }
 

@@ -11,7 +11,12 @@ extension Worker {
 
     /// Calls the Python main process in the background; a failure is logged.
     func callPython(_ method: String, _ arguments: JSONObject) {
+        self.pythonCallCount += 1
         self.background { worker in
+            defer {
+                worker.pythonCallCount -= 1
+                if worker.phase > .running { worker.stateChanges.send() }
+            }
             do {
                 _ = try await worker.pool.call(method, JSON.object(arguments).encoded, deadline: Self.pythonCallLimit)
             } catch {

@@ -49,8 +49,7 @@ extension Worker {
             defer { group.cancelAll() }
             try await group.next()
         }
-        if self.phase == .draining { await self.untilJobsHaveEnded() }
-        if self.phase == .stopping { self.endRunningJobs() }
+        await self.finishRunningJobs()
     }
 
     /// A broker that only the project names is known once that is loaded; `nil` if the worker is asked to stop before.
@@ -60,12 +59,19 @@ extension Worker {
         return self.settings?.broker
     }
 
-    private func projectLoaded(_ manifest: Manifest) throws {
+    private func projectLoaded(_ manifest: Manifest) async throws {
         let project = Project(manifest: manifest)
         let settings = try WorkerSettings(self.configuration, project: project)
-        self.project = project
         self.settings = settings
+        if let path = settings.stateFile { await self.restoreState(from: path) }
+        self.begin(project, settings)
+    }
+
+    private func begin(_ project: Project, _ settings: WorkerSettings) {
+        self.project = project
         if settings.sendsTaskEvents { _ = self.events.enable(.task) }
+        self.autoscaler = settings.autoscale.map { Autoscaler(bounds: $0, keepAlive: settings.autoscaleKeepAlive) }
+        self.limitRates()
         let mailbox = Mailbox(nodeName: self.nodeName, project: project)
         self.publisher.assumeIsolated {
             $0.configure(
@@ -80,48 +86,103 @@ extension Worker {
         self.stateChanges.send()
     }
 
+    /// The project's modules were loaded anew (`pool_restart`): its tasks may have changed, its queues have not.
+    func projectReloaded(_ manifest: Manifest) {
+        guard var project else { return }
+        project.manifest = manifest
+        project.registry = TaskRegistry(tasks: manifest.tasks, acceptContent: manifest.acceptContent)
+        self.project = project
+        self.limitRates()
+    }
+
     /// Serves one connection; returns when the worker has been asked to stop and may.
+    ///
+    /// The broker closes a channel for one thing that it can't do (a queue that is there with other arguments, a message held for longer than its `consumer_timeout`):
+    /// that ends the session, and the next one begins on the same connection.
     private func consume(on connection: AMQPConnection) async throws {
         try await self.wait { $0.project != nil || $0.phase > .running }
-        guard let project, self.phase <= .running else { return }
-        var session = try await self.open(connection, project)
-        self.session = session
+        var failures = 0
+        while self.project != nil, self.phase <= .running {
+            let start = ContinuousClock.now
+            do {
+                return try await self.runSession(on: connection)
+            } catch let error as AMQPError {
+                guard !(await connection.hasEnded), self.phase <= .running else { throw error }
+                if self.phase == .starting, let problem = ConfigurationProblem(refusal: error) { throw problem }
+                failures = start.duration(to: .now) < .seconds(5) ? failures + 1 : 1
+                try await self.pause(after: error, failures: failures)
+            }
+        }
+    }
+
+    private func pause(after error: AMQPError, failures: Int) async throws {
+        let policy = self.settings?.broker.recovery ?? RecoveryPolicy()
+        let delay = failures == 1 ? 0 : policy.delay(failures: failures - 1, chance: Double.random(in: 0...1))
+        self.logger.error(
+            "the broker has closed a channel: it is opened anew",
+            metadata: [
+                LogKeys.error: "\(error)", LogKeys.attempt: "\(failures)",
+                LogKeys.retryIn: "\((delay * 10).rounded() / 10)",
+            ]
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await Task.sleep(for: .seconds(delay)) }
+            group.addTask { try await self.wait { $0.phase > .running } }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func runSession(on connection: AMQPConnection) async throws {
+        let tasks = try await connection.openChannel()
+        let control = try await connection.openChannel()
+        self.session = Session(
+            connection: connection,
+            tasks: tasks,
+            control: control,
+            source: DeliverySource(epoch: connection.epoch, channel: tasks.id),
+            prefetchCount: self.prefetchCount,
+            prefetchIsPerChannel: await self.prefetchIsPerChannel(connection)
+        )
         do {
-            try await self.startConsumers(project)
-            try await self.untilOver(session)
-            session = self.session ?? session
-            try await self.drain(session)
+            try await self.open(project)
+            try await self.startConsumers()
+            try await self.untilOver()
+            if let session { try await self.drain(session) }
             self.session = nil
             self.stateChanges.send()
         } catch {
-            self.sessionLost(epoch: session.epoch)
+            let source = DeliverySource(epoch: connection.epoch, channel: tasks.id)
+            self.sessionLost(source)
+            for channel in [tasks, control] { try? await channel.close() }
             throw error
         }
     }
 
-    private func open(_ connection: AMQPConnection, _ project: Project) async throws -> Session {
-        let tasks = try await connection.openChannel()
-        let control = try await connection.openChannel()
-        let prefetch = self.prefetchCount
-        let isPerChannel = await self.prefetchIsPerChannel(connection, project)
+    /// Declares what is consumed from, and opens this node's mailbox.
+    private func open(_ project: Project?) async throws {
+        guard let session, let project else { return }
         // Before the consumers start: for some brokers and queues it applies to new consumers alone.
-        try await tasks.qos(prefetchCount: prefetch, isGlobal: isPerChannel)
-        for queue in project.queues { try await tasks.declare(Topology(queue)) }
-        try await self.openMailbox(on: control)
-        return Session(
-            connection: connection,
-            tasks: tasks,
-            control: control,
-            epoch: connection.epoch,
-            prefetchCount: prefetch,
-            prefetchIsPerChannel: isPerChannel
-        )
+        try await session.tasks.qos(prefetchCount: session.prefetchCount, isGlobal: session.prefetchIsPerChannel)
+        for queue in project.queues { try await session.tasks.declare(Topology(queue)) }
+        try await self.purgeQueues(project, on: session.tasks)
+        try await self.openMailbox(on: session.control)
+    }
+
+    /// `--purge`, before the first message is taken.
+    private func purgeQueues(_ project: Project, on channel: AMQPChannel) async throws {
+        guard self.configuration.purgesQueues, self.phase == .starting else { return }
+        var count: UInt32 = 0
+        for queue in project.queues { count += try await channel.purge(queue.name) }
+        self.logger.warning("messages erased (--purge)", metadata: [LogKeys.size: "\(count)"])
     }
 
     /// RabbitMQ before 4.0 counts `global` prefetch per channel; quorum queues know none (`celery/worker/consumer/tasks.py`,
     /// `qos_global`; `kombu/transport/pyamqp.py`, `qos_semantics_matches_spec`).
-    private func prefetchIsPerChannel(_ connection: AMQPConnection, _ project: Project) async -> Bool {
-        let hasQuorumQueue = project.queues.contains { $0.queueArguments["x-queue-type"] == "quorum" }
+    private func prefetchIsPerChannel(_ connection: AMQPConnection) async -> Bool {
+        let detects = self.project?.setting("worker_detect_quorum_queues")?.bool ?? true
+        let hasQuorumQueue =
+            detects && (self.project?.queues ?? []).contains { $0.queueArguments["x-queue-type"] == "quorum" }
         if hasQuorumQueue { return false }
         let properties = await connection.serverProperties
         guard properties["product"]?.string == "RabbitMQ", let version = properties["version"]?.string else {
@@ -131,17 +192,9 @@ extension Worker {
         return major < 4
     }
 
-    private func startConsumers(_ project: Project) async throws {
-        guard let session = self.session else { return }
-        for queue in project.queues {
-            let tag = try await session.tasks.consume(
-                queue: queue.name,
-                noAck: queue.noAck,
-                arguments: FieldTable(queue.consumerArguments),
-                onEvent: { event in self.assumeIsolated { $0.consumerEvent(event) } }
-            )
-            self.session?.consumerTags[queue.name] = tag
-        }
+    private func startConsumers() async throws {
+        for queue in self.project?.queues ?? [] { try await self.consume(queue) }
+        guard let session, let project else { return }
         if self.phase == .starting {
             self.phase = .running
             self.fire("worker_ready")
@@ -160,6 +213,51 @@ extension Worker {
         )
     }
 
+    /// Starts a consumer of a queue.
+    private func consume(_ queue: QueueSpecification) async throws {
+        guard let session else { return }
+        let tag = try await session.tasks.consume(
+            queue: queue.name,
+            noAck: queue.noAck,
+            arguments: FieldTable(queue.consumerArguments),
+            onEvent: { event in self.assumeIsolated { $0.consumerEvent(event) } }
+        )
+        guard self.session?.source == session.source else { return }
+        self.session?.consumerTags[queue.name] = tag
+    }
+
+    /// Consumes one more queue (`add_consumer`). What the broker refuses harms no other: it is declared over a channel of its own.
+    func startConsuming(_ queue: QueueSpecification) async throws {
+        guard self.project?.queues.contains(where: { $0.name == queue.name }) == false else { return }
+        guard let session else {
+            // The next session consumes it.
+            self.project?.queues.append(queue)
+            return
+        }
+        try await session.connection.withChannel { try await $0.declare(Topology(queue)) }
+        try await self.consume(queue)
+        self.project?.queues.append(queue)
+        self.logger.info("started consuming", metadata: [LogKeys.queue: "\(queue.name)"])
+    }
+
+    /// Replaces each consumer by a new one, to which the present prefetch count applies. The old one goes last, so that there is always one.
+    func renewConsumers() async throws {
+        guard let session else { return }
+        for queue in self.project?.queues ?? [] {
+            guard let old = self.session?.consumerTags[queue.name] else { continue }
+            try await self.consume(queue)
+            try await session.tasks.cancel(consumerTag: old)
+        }
+    }
+
+    /// Consumes a queue no more (`cancel_consumer`).
+    func stopConsuming(_ queue: String) async throws {
+        self.project?.queues.removeAll { $0.name == queue }
+        guard let session, let tag = self.session?.consumerTags.removeValue(forKey: queue) else { return }
+        try await session.tasks.cancel(consumerTag: tag)
+        self.logger.info("no longer consuming", metadata: [LogKeys.queue: "\(queue)"])
+    }
+
     private func consumerEvent(_ event: ConsumerEvent) {
         switch event {
         case .delivery(let delivery): self.received(delivery)
@@ -175,48 +273,52 @@ extension Worker {
         }
     }
 
-    /// Waits until the worker is asked to stop. Throws when the connection, the tasks' channel or a consumer is lost.
-    private func untilOver(_ session: Session) async throws {
-        let queueCount = self.project?.queues.count ?? 0
+    /// Waits until the worker is asked to stop. Throws when the connection, a channel or a consumer is lost.
+    private func untilOver() async throws {
+        guard let session else { return }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await session.connection.closed() }
             group.addTask { try await session.tasks.closed() }
             group.addTask { try await session.control.closed() }
-            group.addTask {
-                try await self.wait { $0.phase > .running || ($0.session?.consumerTags.count ?? 0) < queueCount }
-            }
+            group.addTask { try await self.wait { $0.phase > .running || !$0.consumesAllQueues } }
             defer { group.cancelAll() }
             try await group.next()
         }
         if self.phase <= .running {
-            // The client connects anew, and the new session declares what is gone.
+            // A new session declares what is gone.
             throw AMQPError(.consumerCancelled, "the broker has ended a consumer; its queue is gone or has moved")
         }
     }
 
-    private func sessionLost(epoch: UInt64) {
-        self.session = nil
-        let unstarted = self.pool.assumeIsolated { $0.withdrawAll() }
-        self.ledger.connectionLost(epoch: epoch, unstarted: unstarted)
-        self.statistics.connectionsLost += 1
-        self.stateChanges.send()
+    private var consumesAllQueues: Bool {
+        guard let session, let project else { return false }
+        return project.queues.allSatisfy { session.consumerTags[$0.name] != nil }
     }
 
-    /// The prefetch count rises with each message that waits for its `eta`, so that those don't keep others away
-    /// (`celery/worker/strategy.py`, `kombu/common.py`).
-    func updatePrefetch() {
-        let count = self.prefetchCount
-        guard let session = self.session, session.prefetchIsPerChannel, session.prefetchCount != count else { return }
-        self.session?.prefetchCount = count
-        self.background { worker in
-            guard worker.session?.epoch == session.epoch, worker.session?.prefetchCount == count else { return }
-            do {
-                try await session.tasks.qos(prefetchCount: count, isGlobal: true)
-            } catch {
-                // The channel is gone, and the next one starts with the right count.
-                worker.logger.debug("prefetch count not changed", metadata: [LogKeys.error: "\(error)"])
-            }
+    private func sessionLost(_ source: DeliverySource) {
+        self.session = nil
+        let unstarted = self.pool.assumeIsolated { $0.withdrawAll() }
+        self.ledger.sourceLost(source, unstarted: unstarted)
+        self.rates.removeAll { self.ledger[$0] == nil }
+        self.statistics.connectionsLost += 1
+        if self.settings?.cancelsTasksOnConnectionLoss == true {
+            for job in self.ledger.jobs.values where job.delivery == .lost { self.cancel(job, tellsRetry: true) }
         }
+        self.stateChanges.send()
+    }
+}
+
+extension ConfigurationProblem {
+    /// A queue or an exchange that the broker has with other properties than the project's, or does not let this user have: waiting mends neither.
+    fileprivate init?(refusal error: AMQPError) {
+        guard error.code == .channelClosedByBroker, let reply = error.reply, [403, 406].contains(reply.replyCode) else {
+            return nil
+        }
+        self.init(
+            setting: "task_queues",
+            found: "the broker's refusal: \(reply)",
+            expected: "queues and exchanges as the broker has them, which this user may configure, write and read"
+        )
     }
 }
 

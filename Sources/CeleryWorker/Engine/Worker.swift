@@ -24,14 +24,19 @@ public actor Worker {
     public enum ShutdownRequest: Sendable, Comparable {
         /// Start no further job, let the running ones end.
         case warm
-        /// End the running jobs.
+        /// End the running jobs, after a time in which they may end by themselves (`worker_soft_shutdown_timeout`, none as a rule); asked for in
+        /// that time, end them now.
         case cold
     }
 
     enum Phase: Sendable, Comparable {
         case starting
         case running
+        /// No further job is started; those that run may end.
         case draining
+        /// As ``draining``, for a time that is short (`worker_soft_shutdown_timeout`).
+        case softening
+        /// Running jobs are cut short.
         case stopping
     }
 
@@ -58,12 +63,24 @@ public actor Worker {
     var settings: WorkerSettings?
     var events: EventDispatcher
     var isEventFlushScheduled = false
+    /// Whether ``saveState()`` has something to do.
+    var isStateUnsaved = false
+    var isPrefetchUpdateScheduled = false
+    /// Calls to Python whose end is not known yet.
+    var pythonCallCount = 0
     var ledger = Ledger()
     var session: Session?
     var clock = LamportClock()
     var statistics = Statistics()
+    /// When jobs with an `eta`, or with `expires`, are due, on the wall clock.
     var deadlines = DeadlineQueue()
-    var deadlineTimer: (due: EpochSeconds, callback: NIOScheduledCallback)?
+    var runningLimits = RunningLimits()
+    var rates = RateLimiter()
+    var autoscaler: Autoscaler?
+    var revokedTasks = RevokedTasks(bounds: .environment)
+    var revokedStamps = RevokedStamps()
+    /// The one timer: when it rings, on the monotonic clock.
+    var timer: (due: Double, callback: NIOScheduledCallback)?
 
     /// Wakes whoever waits for the worker's state to change: the session that drains, the start that waits for the project.
     let stateChanges = Broadcast()
@@ -102,6 +119,8 @@ public actor Worker {
             group.addTask { await self.publisher.run() }
             group.addTask { await self.runBackgroundWork() }
             group.addTask { await self.runHeartbeat() }
+            group.addTask { await self.runAutoscaler() }
+            group.addTask { await self.runStateKeeper() }
             defer { group.cancelAll() }
             try await self.serve(loading: load)
             self.flushEvents()
@@ -118,15 +137,32 @@ public actor Worker {
 
     /// Asks the worker to stop; may be called at any time, and again to make a warm shutdown a cold one.
     public func requestShutdown(_ request: ShutdownRequest) {
-        let phase: Phase = request == .warm ? .draining : .stopping
+        let phase: Phase
+        switch request {
+        case .warm: phase = .draining
+        case .cold: phase = self.phase < .softening && self.softensShutdown ? .softening : .stopping
+        }
         guard phase > self.phase else { return }
         self.logger.info(
-            request == .warm
-                ? "shutting down: no further job is started, running jobs may end"
-                : "shutting down at once: running jobs are ended and go back to the broker",
+            "\(phase.announcement)",
             metadata: [LogKeys.running: "\(self.ledger.jobs.count - self.ledger.scheduledCount)"]
         )
         self.phase = phase
         self.stateChanges.send()
+    }
+
+    private var softensShutdown: Bool {
+        guard let settings, settings.softShutdownTimeout > 0 else { return false }
+        return settings.softShutdownOnIdle || !self.runningJobs().isEmpty
+    }
+}
+
+extension Worker.Phase {
+    fileprivate var announcement: String {
+        switch self {
+        case .draining: "shutting down: no further job is started, running jobs may end"
+        case .softening: "shutting down soon: running jobs may end within worker_soft_shutdown_timeout"
+        case .starting, .running, .stopping: "shutting down at once: running jobs are ended"
+        }
     }
 }

@@ -12,8 +12,12 @@ extension Worker {
     /// An event of a task, sent with others of the same turn of the event loop.
     func sendTaskEvent(_ type: EventType, of job: Job, fields: (inout EventFields) -> Void) {
         guard self.events.sends(.task), job.options.sendsEvents else { return }
+        self.sendTaskEvent(type, uuid: job.message.id, fields: fields)
+    }
+
+    private func sendTaskEvent(_ type: EventType, uuid: String, fields: (inout EventFields) -> Void) {
         let full = self.events.task(type, clock: self.clock.forward(), timestamp: self.wallClock()) { event in
-            event.add("uuid", job.message.id)
+            event.add("uuid", uuid)
             fields(&event)
         }
         if let full {
@@ -66,6 +70,14 @@ extension Worker {
         }
     }
 
+    /// A message has asked for a task that is not registered.
+    func sendUnregistered(id: String, task: String) {
+        guard self.events.sends(.task), !id.isEmpty else { return }
+        self.sendTaskEvent(.taskFailed, uuid: id) { event in
+            event.add("exception", "NotRegistered(\(PythonRepr.string(task)))")
+        }
+    }
+
     func flushEvents() {
         self.isEventFlushScheduled = false
         if let batch = self.events.flush() { self.publish(batch) }
@@ -73,7 +85,7 @@ extension Worker {
 
     /// An event of the worker itself, with what it is doing.
     func sendWorkerEvent(_ type: EventType) {
-        guard self.events.sends(.worker), self.configuration.heartbeatInterval != nil else { return }
+        guard self.events.sends(.worker) else { return }
         var load = [0.0, 0.0, 0.0]
         getloadavg(&load, 3)
         self.publish(
@@ -82,12 +94,26 @@ extension Worker {
                 event.add("active", self.runningJobs().count)
                 event.add("processed", self.statistics.processed)
                 event.add("loadavg", .array(load.map { .double(($0 * 100).rounded() / 100) }))
-                // Tools tell a Celery worker by these.
-                event.add("sw_ident", "py-celery")
-                event.add("sw_ver", self.project?.manifest.celeryVersion ?? "")
-                event.add("sw_sys", "Linux")
+                self.addSoftware(to: &event)
             }
         )
+    }
+
+    /// The heartbeat that remote control asks for (`celery/worker/control.py`, `heartbeat`).
+    func sendBareHeartbeat() {
+        self.publish(
+            self.events.worker(.workerHeartbeat, clock: self.clock.forward(), timestamp: self.wallClock()) { event in
+                event.add("freq", 5)
+                self.addSoftware(to: &event)
+            }
+        )
+    }
+
+    /// Tools tell a Celery worker by these.
+    private func addSoftware(to event: inout EventFields) {
+        event.add("sw_ident", "py-celery")
+        event.add("sw_ver", self.project?.manifest.celeryVersion ?? "")
+        event.add("sw_sys", "Linux")
     }
 
     /// Reports on this worker at regular times, until it is cancelled.

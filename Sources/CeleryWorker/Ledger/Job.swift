@@ -10,6 +10,8 @@ public struct Job: Sendable {
     public enum Phase: Sendable, Equatable {
         /// Held until its `eta`.
         case scheduled(until: EpochSeconds)
+        /// Held back by its task's rate limit.
+        case limited
         /// Ready, and waiting for a Python worker.
         case reserved
         /// Running in the worker process `pid`.
@@ -20,10 +22,10 @@ public struct Job: Sendable {
     public enum Delivery: Sendable, Equatable {
         /// Unsettled; this is how to settle it.
         case open(DeliveryToken)
-        /// Its connection is gone, so the broker will deliver it anew.
+        /// Its channel is gone, so the broker will deliver it anew.
         case lost
-        /// The broker has been told over the connection of this epoch, or is yet to be told.
-        case settled(Settlement, epoch: UInt64?)
+        /// The broker has been told over the channel by which it came, or is yet to be told.
+        case settled(Settlement, DeliverySource?)
     }
 
     public let id: ID
@@ -40,6 +42,14 @@ public struct Job: Sendable {
 
     /// Computed when it is asked for, which is seldom.
     public var fingerprint: MessageFingerprint { MessageFingerprint(self.message) }
+
+    /// Held here, and not given to the pool.
+    public var isWaiting: Bool {
+        switch self.phase {
+        case .scheduled, .limited: true
+        case .reserved, .running: false
+        }
+    }
 
     public var isRunning: Bool {
         if case .running = self.phase { return true }

@@ -4,7 +4,7 @@ public import Celery
 /// The book of all deliveries that this worker holds: each is settled exactly once, whatever happens to the connection or the worker.
 ///
 /// Rules, beyond Celery's (`celery/worker/request.py`):
-/// - A settlement for a connection that is gone is not sent, since the broker delivers the message anew.
+/// - A settlement for a connection or a channel that is gone is not sent, since the broker delivers the message anew.
 /// - A redelivery of a task that is still running here is adopted: the task goes on, and its end settles the new delivery.
 /// - A redelivery of a task that ended here while the connection was gone is settled as it would have been, and not run again.
 ///
@@ -91,11 +91,11 @@ public struct Ledger: Sendable {
                 job.delivery = .open(token)
                 self.jobs[id] = job
                 return .adopted(id)
-            case .settled(let settlement, let epoch) where epoch != token.epoch:
+            case .settled(let settlement, let source) where source != token.source:
                 self.adoptedCount += 1
                 return .settleAgain(token, settlement)
             case .open, .settled:
-                // Another delivery of the same connection: the queue holds the message twice.
+                // Another delivery of the same channel: the queue holds the message twice.
                 return nil
             }
         }
@@ -103,6 +103,24 @@ public struct Ledger: Sendable {
         self.adoptedCount += 1
         return .settleAgain(token, settlement)
     }
+
+    /// Gives a job's message memory of its own.
+    public mutating func detach(_ id: Job.ID) { self.jobs[id]?.message.detach() }
+
+    /// A job that is ready is held back by its task's rate limit.
+    public mutating func hold(_ id: Job.ID) {
+        if self.jobs[id]?.phase == .reserved { self.jobs[id]?.phase = .limited }
+    }
+
+    /// A job that was held back may go on. Returns whether it is still to be run.
+    public mutating func release(_ id: Job.ID) -> Bool {
+        guard self.jobs[id]?.phase == .limited else { return false }
+        self.jobs[id]?.phase = .reserved
+        return true
+    }
+
+    /// A running job is given up without a word to the broker: its message comes back when its channel closes, or was acknowledged when it started.
+    public mutating func forget(_ id: Job.ID) -> Job? { self.remove(id) }
 
     /// The time of a scheduled job has come. Returns whether it is still to be run.
     public mutating func due(_ id: Job.ID) -> Bool {
@@ -141,19 +159,20 @@ public struct Ledger: Sendable {
         return Conclusion(job: job, settle: settle, isRequeued: settlement == .reject(requeue: true))
     }
 
-    /// A connection is gone: no delivery of its epoch can be settled any more.
+    /// A channel is gone, alone or with its connection: no delivery that came by it can be settled any more.
     ///
     /// Jobs that have not started are forgotten, since the broker delivers them anew.
     /// - Parameter unstarted: the reserved jobs that have been taken back from the pool.
-    public mutating func connectionLost(epoch: UInt64, unstarted: some Sequence<Job.ID>) {
+    public mutating func sourceLost(_ source: DeliverySource, unstarted: some Sequence<Job.ID>) {
         let unstarted = Set(unstarted)
         for (id, job) in self.jobs {
             switch (job.phase, job.delivery) {
-            case (.scheduled, .open(let token)) where token.epoch == epoch:
+            case (.scheduled, .open(let token)) where token.source == source,
+                (.limited, .open(let token)) where token.source == source:
                 _ = self.remove(id)
-            case (.reserved, .open(let token)) where token.epoch == epoch && unstarted.contains(id):
+            case (.reserved, .open(let token)) where token.source == source && unstarted.contains(id):
                 _ = self.remove(id)
-            case (_, .open(let token)) where token.epoch == epoch:
+            case (_, .open(let token)) where token.source == source:
                 self.jobs[id]?.delivery = .lost
             default:
                 break
@@ -185,10 +204,10 @@ public struct Ledger: Sendable {
         guard let job = self.jobs[id] else { return nil }
         switch job.delivery {
         case .open(let token):
-            self.jobs[id]?.delivery = .settled(settlement, epoch: token.epoch)
+            self.jobs[id]?.delivery = .settled(settlement, token.source)
             return SettleAction(token: token, settlement: settlement)
         case .lost:
-            self.jobs[id]?.delivery = .settled(settlement, epoch: nil)
+            self.jobs[id]?.delivery = .settled(settlement, nil)
             self.unsent.insert(job.fingerprint, settlement)
             return nil
         case .settled:
@@ -202,7 +221,7 @@ public struct Ledger: Sendable {
         switch job.phase {
         case .running: self.runningCount -= 1
         case .scheduled: self.scheduledCount -= 1
-        case .reserved: break
+        case .reserved, .limited: break
         }
         return job
     }
