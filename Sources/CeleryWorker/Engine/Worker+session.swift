@@ -107,6 +107,7 @@ extension Worker {
         // Before the consumers start: for some brokers and queues it applies to new consumers alone.
         try await tasks.qos(prefetchCount: prefetch, isGlobal: isPerChannel)
         for queue in project.queues { try await tasks.declare(Topology(queue)) }
+        try await self.prepareDelayedDelivery(on: connection, project)
         try await self.openMailbox(on: control)
         return Session(
             connection: connection,
@@ -121,8 +122,7 @@ extension Worker {
     /// RabbitMQ before 4.0 counts `global` prefetch per channel; quorum queues know none (`celery/worker/consumer/tasks.py`,
     /// `qos_global`; `kombu/transport/pyamqp.py`, `qos_semantics_matches_spec`).
     private func prefetchIsPerChannel(_ connection: AMQPConnection, _ project: Project) async -> Bool {
-        let hasQuorumQueue = project.queues.contains { $0.queueArguments["x-queue-type"] == "quorum" }
-        if hasQuorumQueue { return false }
+        if project.hasQuorumQueue, project.setting("worker_detect_quorum_queues")?.bool ?? true { return false }
         let properties = await connection.serverProperties
         guard properties["product"]?.string == "RabbitMQ", let version = properties["version"]?.string else {
             return false
