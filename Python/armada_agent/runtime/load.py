@@ -221,7 +221,8 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
         name: {option: json_safe(getattr(task, option)) for option in TASK_OPTIONS if hasattr(task, option)}
         for name, task in app.tasks.items()
     }
-    queues = [json_safe(queue.as_dict(recurse=True)) for queue in app.amqp.queues.consume_from.values()]
+    consumed = app.amqp.queues.consume_from
+    others = [queue for name, queue in app.amqp.queues.items() if name not in consumed]
     default = app.amqp.queues.default_exchange if hasattr(app.amqp.queues, "default_exchange") else None
     return {
         "celery": celery.__version__,
@@ -235,7 +236,8 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
         "hostname": loaded.worker.hostname,
         "conf": settings,
         "tasks": tasks,
-        "queues": queues,
+        "queues": [json_safe(queue.as_dict(recurse=True)) for queue in consumed.values()],
+        "other_queues": [json_safe(queue.as_dict(recurse=True)) for queue in others],
         "default_exchange": json_safe(default.as_dict()) if default is not None else None,
         "accept_content": accepted(conf.accept_content),
         "max_tasks_per_child": loaded.worker.max_tasks_per_child,

@@ -19,7 +19,10 @@ public struct Manifest: Sendable {
     /// The app's configuration, as far as the parent side of a worker reads it.
     public var configuration: JSON
     public var tasks: [String: TaskOptions]
+    /// The queues to consume from.
     public var queues: [QueueSpecification]
+    /// The queues that the app knows beside those.
+    public var otherQueues: [QueueSpecification]
     /// The content types that messages may have.
     public var acceptContent: Set<String>
     /// After how many tasks a Python worker is replaced; `nil` for never.
@@ -43,11 +46,16 @@ public struct Manifest: Sendable {
             tasks.map { ($0.key, TaskOptions(manifest: $0.value)) },
             uniquingKeysWith: { _, last in last }
         )
-        var queues: [QueueSpecification] = []
-        for queue in manifest["queues"]?.array ?? [] { queues.append(try QueueSpecification(manifest: queue)) }
-        self.queues = queues
+        self.queues = try Self.queues(manifest["queues"])
+        self.otherQueues = try Self.queues(manifest["other_queues"])
         self.acceptContent = Set(manifest["accept_content"]?.array?.compactMap(\.string) ?? ["application/json"])
         self.maximumTasksPerChild = manifest["max_tasks_per_child"]?.int
         self.signalReceivers = Set(manifest["receivers"]?.array?.compactMap(\.string) ?? [])
+    }
+
+    private static func queues(_ manifests: JSON?) throws(ManifestError) -> [QueueSpecification] {
+        var queues: [QueueSpecification] = []
+        for queue in manifests?.array ?? [] { queues.append(try QueueSpecification(manifest: queue)) }
+        return queues
     }
 }

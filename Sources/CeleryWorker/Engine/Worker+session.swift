@@ -165,6 +165,7 @@ extension Worker {
         // Before the consumers start: for some brokers and queues it applies to new consumers alone.
         try await session.tasks.qos(prefetchCount: session.prefetchCount, isGlobal: session.prefetchIsPerChannel)
         for queue in project.queues { try await session.tasks.declare(Topology(queue)) }
+        try await self.prepareDelayedDelivery(on: session.connection, project)
         try await self.purgeQueues(project, on: session.tasks)
         try await self.openMailbox(on: session.control)
     }
@@ -180,10 +181,9 @@ extension Worker {
     /// RabbitMQ before 4.0 counts `global` prefetch per channel; quorum queues know none (`celery/worker/consumer/tasks.py`,
     /// `qos_global`; `kombu/transport/pyamqp.py`, `qos_semantics_matches_spec`).
     private func prefetchIsPerChannel(_ connection: AMQPConnection) async -> Bool {
-        let detects = self.project?.setting("worker_detect_quorum_queues")?.bool ?? true
-        let hasQuorumQueue =
-            detects && (self.project?.queues ?? []).contains { $0.queueArguments["x-queue-type"] == "quorum" }
-        if hasQuorumQueue { return false }
+        if let project, project.hasQuorumQueue, project.setting("worker_detect_quorum_queues")?.bool ?? true {
+            return false
+        }
         let properties = await connection.serverProperties
         guard properties["product"]?.string == "RabbitMQ", let version = properties["version"]?.string else {
             return false
