@@ -62,12 +62,16 @@ int cpool_send_parts(
     }
 }
 
-int cpool_receive(int socket, void *bytes, size_t capacity) {
+static int receive(int socket, void *bytes, size_t capacity, int flags) {
     for (;;) {
-        long received = recv(socket, bytes, capacity, MSG_DONTWAIT);
+        long received = recv(socket, bytes, capacity, flags | MSG_DONTWAIT);
         if (received >= 0 || errno != EINTR) return result(received);
     }
 }
+
+int cpool_receive(int socket, void *bytes, size_t capacity) { return receive(socket, bytes, capacity, 0); }
+
+int cpool_peek(int socket, void *bytes, size_t capacity) { return receive(socket, bytes, capacity, MSG_PEEK); }
 
 // Runs between fork and exec in a process that had threads: async-signal-safe calls only.
 static void become(

@@ -1,5 +1,6 @@
 /// Keys of the module's log metadata.
 enum LogKeys {
+    static let cause = "cause"
     static let count = "count"
     static let delay = "delay_ms"
     static let error = "error"
@@ -7,5 +8,7 @@ enum LogKeys {
     static let generation = "generation"
     static let index = "worker"
     static let job = "job"
+    static let limit = "limit"
     static let pid = "pid"
+    static let signal = "signal"
 }

@@ -12,6 +12,10 @@ public struct PoolConfiguration: Sendable {
     public var depth: Int
     /// How long a worker may take to be ready, heavy imports and all, before it is killed and replaced.
     public var readyDeadline: Duration
+    /// How long a worker that has nothing else to do may leave a job unread before it is killed and replaced; up to twice as long.
+    public var readDeadline: Duration
+    /// How long a job that is terminated may take to end before its worker is killed. Billiard gives it as long (`TERM`, 0.1 s, `KILL`).
+    public var terminationGrace: Duration
     /// How long the frames of a worker that has ended are waited for when something keeps its stream open.
     public var drainGrace: Duration
 
@@ -22,6 +26,8 @@ public struct PoolConfiguration: Sendable {
         interpreterArguments: [String] = [],
         depth: Int = 4,
         readyDeadline: Duration = .seconds(600),
+        readDeadline: Duration = .seconds(10),
+        terminationGrace: Duration = .milliseconds(100),
         drainGrace: Duration = .milliseconds(250)
     ) {
         self.python = python
@@ -30,6 +36,8 @@ public struct PoolConfiguration: Sendable {
         self.interpreterArguments = interpreterArguments
         self.depth = depth
         self.readyDeadline = readyDeadline
+        self.readDeadline = readDeadline
+        self.terminationGrace = terminationGrace
         self.drainGrace = drainGrace
     }
 }

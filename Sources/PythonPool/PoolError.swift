@@ -11,6 +11,8 @@ public enum PoolError: Error, Sendable, CustomStringConvertible {
     /// A call failed in Python: the exception's type and text.
     case callFailed(kind: String, message: String)
     case deadlineExceeded(method: String)
+    /// Fewer workers were idle than were to leave: billiard's `ValueError`, in its words.
+    case allBusy
 
     public var description: String {
         switch self {
@@ -19,6 +21,7 @@ public enum PoolError: Error, Sendable, CustomStringConvertible {
         case .notRunning: "the Python pool isn't running"
         case .protocolViolation(let what): "a Python process sent \(what)"
         case .callFailed(let kind, let message): "the call failed in Python: \(kind): \(message)"
+        case .allBusy: "Can't shrink pool. All processes busy!"
         case .deadlineExceeded(let method): "no answer to \(method) in time"
         }
     }

@@ -49,7 +49,9 @@ extension PythonPool {
         case .workerForked(let index, let generation, let pid):
             guard let key = key(index, generation) else { return }
             if let link = link(key) { identify(link, pid: pid) }
-            machine.forked(key, pid: pid)
+            machine.forked(key, pid: pid, now: System.now)
+            timerStale = true
+            pump()
         case .workerExited(let index, let generation, let pid, let exit):
             guard let key = key(index, generation) else { return }
             workerExited(key, pid: pid, exit: exit)
@@ -121,7 +123,7 @@ extension PythonPool {
         // The workers die with it, by the kernel's hand or by this one.
         machine.stopping = true
         for link in links.compactMap({ $0 }) {
-            _ = link.signal(SIGKILL)
+            _ = link.end(SIGKILL)
             workerExited(link.key, pid: link.pid, exit: .signal(SIGKILL))
         }
         advanceShutdown()
@@ -179,7 +181,7 @@ extension PythonPool {
     }
 
     func killWorkers() {
-        for link in links.compactMap({ $0 }) { _ = link.signal(SIGKILL) }
+        for link in links.compactMap({ $0 }) { _ = link.end(SIGKILL) }
     }
 
     func killEverything() {

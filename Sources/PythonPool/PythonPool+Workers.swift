@@ -26,7 +26,7 @@ extension PythonPool {
         }
         machine.actions.removeAll(keepingCapacity: true)
         pumping = false
-        if timerStale { armTimer() }
+        if timerStale || machine.watchAt < timerDeadline { armTimer() }
         if phase == .draining { advanceShutdown() }
     }
 
@@ -41,13 +41,19 @@ extension PythonPool {
             timerStale = true
             spawn(key)
         case .kill(let key, let signal):
-            logger.error("A Python worker isn't ready in time", metadata: [LogKeys.index: "\(key.slot + 1)"])
-            _ = link(key)?.signal(signal)
+            timerStale = true
+            kill(key, signal)
         case .closeJobs(let key):
+            timerStale = true
             guard let link = link(key) else { return }
-            machine.returned(slot: key.slot, jobs: link.readBackAll())
+            machine.returned(slot: key.slot, jobs: link.readBackAll(), now: System.now)
             link.jobs.close()
             machine.feed(now: System.now)
+        case .inspect(let key):
+            guard let link = link(key) else { return }
+            let hasRead = link.firstUnread() != machine.workers[key.slot].jobs.first
+            // The worker may read between the look and this; then it is busy, and what was behind its job is queued anew.
+            machine.inspected(key, unread: hasRead ? [] : link.readBackAll(), now: System.now)
         case .backOff(let pause):
             timerStale = true
             logger.error(
@@ -57,6 +63,40 @@ extension PythonPool {
         case .idle:
             onEvent(.idle)
         }
+    }
+
+    /// Sends a signal to a worker that is to end, and says why if that is not by order.
+    private func kill(_ key: PoolMachine.Key, _ signal: Int32) {
+        let link = link(key)
+        var metadata: Logger.Metadata = [LogKeys.index: "\(key.slot + 1)", LogKeys.pid: "\(link?.pid ?? 0)"]
+        switch machine.workers[key.slot].ending {
+        case .notReady:
+            metadata[LogKeys.limit] = "\(configuration.readyDeadline)"
+            logger.error(
+                "A Python worker isn't ready in time and is replaced: look for what hangs in a receiver of worker_process_init",
+                metadata: metadata
+            )
+        case .unresponsive:
+            metadata[LogKeys.limit] = "\(configuration.readDeadline)"
+            logger.error(
+                "A Python worker doesn't read the job that it was sent and is replaced; the job goes to another",
+                metadata: metadata
+            )
+        case .retired, .recycled:
+            logger.error(
+                "A Python worker doesn't end and is killed: look for what hangs in a receiver of worker_process_shutdown",
+                metadata: metadata
+            )
+        case .terminated:
+            metadata[LogKeys.signal] = "\(signal)"
+            logger.debug("Ending a Python worker with its job", metadata: metadata)
+        case .unasked, nil:
+            logger.error(
+                "The Python main process starts no worker: look for what hangs in a signal's receiver or a control command",
+                metadata: metadata
+            )
+        }
+        _ = link?.end(signal)
     }
 
     /// Writes a job to a worker's socket.
@@ -99,7 +139,7 @@ extension PythonPool {
     /// Takes back what a worker hasn't read.
     func returnUnread(slot: Int) {
         guard links.indices.contains(slot), let link = links[slot] else { return }
-        machine.returned(slot: slot, jobs: link.readBackAll())
+        machine.returned(slot: slot, jobs: link.readBackAll(), now: System.now)
     }
 
     // MARK: Starting
@@ -153,15 +193,15 @@ extension PythonPool {
                 "A Python worker broke the protocol and is killed",
                 metadata: [LogKeys.index: "\(key.slot + 1)", LogKeys.error: "\(error)"]
             )
-            _ = link.signal(SIGKILL)
+            _ = link.end(SIGKILL)
             link.stream?.close(promise: nil)
         }
     }
 
     private func received(_ frame: WorkerFrame, from link: WorkerLink) throws {
         switch frame {
-        case .result(let job, let outcome, let runtime):
-            guard machine.finished(link.key, job: job, now: System.now) else {
+        case .result(let job, let outcome, let runtime, let isLast):
+            guard machine.finished(link.key, job: job, isLast: isLast, now: System.now) else {
                 throw FrameError(description: "a result for job \(job), which it doesn't run")
             }
             jobs[job] = nil
@@ -245,12 +285,13 @@ extension PythonPool {
             bury(key)
         } else {
             // A worker without its stream is of no use.
-            _ = link.signal(SIGKILL)
+            _ = link.end(SIGKILL)
         }
     }
 
     /// The main process has reaped a worker.
     func workerExited(_ key: PoolMachine.Key, pid: Int32, exit: ProcessExit) {
+        link(key)?.endGroup()
         if machine.exited(key, pid: pid, exit: exit) {
             bury(key)
             return
@@ -274,7 +315,7 @@ extension PythonPool {
         }
         let metadata: Logger.Metadata = [
             LogKeys.index: "\(key.slot + 1)", LogKeys.pid: "\(departure.exit.pid)",
-            LogKeys.exit: "\(departure.exit.exit)",
+            LogKeys.exit: "\(departure.exit.exit)", LogKeys.cause: "\(departure.exit.cause)",
         ]
         logger.log(level: departure.exit.expected ? .debug : .warning, "A Python worker ended", metadata: metadata)
         onEvent(.workerExited(departure.exit))

@@ -1,5 +1,6 @@
 import CPool
 import DequeModule
+import Glibc
 public import Logging
 public import NIOCore
 import NIOPosix
@@ -76,6 +77,7 @@ public actor PythonPool {
         var limits = PoolMachine.Limits()
         limits.depth = max(1, configuration.depth)
         limits.readyDeadline = configuration.readyDeadline.nanoseconds
+        limits.readDeadline = configuration.readDeadline.nanoseconds
         machine = PoolMachine(limits: limits)
     }
 
@@ -131,6 +133,38 @@ public actor PythonPool {
         pump()
     }
 
+    /// Has so many more workers run.
+    public func grow(by count: Int) {
+        resize(to: machine.wanted + max(0, count))
+    }
+
+    /// Ends so many workers that have no job.
+    ///
+    /// - Throws: ``PoolError/allBusy`` when there were not as many: those that there were have been ended, as billiard's `Pool.shrink` does.
+    public func shrink(by count: Int) throws(PoolError) {
+        guard phase == .running else { throw .notRunning }
+        let leaving = machine.shrink(by: count, now: System.now)
+        pump()
+        if leaving < count { throw .allBusy }
+    }
+
+    /// Imports modules in the main process, then replaces all workers: those without a job at once, the others when their job has ended.
+    ///
+    /// - Parameter request: JSON, as `armada_agent/runtime/reloading.py` reads it: `modules` and `reload`.
+    /// - Returns: The manifest as it is now, JSON.
+    /// - Throws: ``LoadFailure`` when a module can't be imported: no worker is replaced then. ``PoolError``.
+    public func restart(_ request: ByteBuffer) async throws -> ByteBuffer {
+        guard phase == .running, loading == nil else { throw PoolError.notRunning }
+        let manifest = try await withCheckedThrowingContinuation { continuation in
+            loading = continuation
+            sendControl(.reload) { $0.writeImmutableBuffer(request) }
+        }
+        machine.restart(now: System.now)
+        machine.feed(now: System.now)
+        pump()
+        return manifest
+    }
+
     /// Lets the workers finish the jobs that they run, fires `worker_process_shutdown` in them, and ends all processes.
     ///
     /// Jobs that no worker has begun stay in the pool: withdraw them first. Returns when no process is left.
@@ -140,7 +174,7 @@ public actor PythonPool {
         guard phase == .running || phase == .draining || phase == .ending else { return }
         if phase == .running {
             phase = .draining
-            machine.stop()
+            machine.stop(now: System.now)
             pump()
             endTimer = eventLoop.scheduleTask(in: deadline.timeAmount) {
                 self.assumeIsolated { $0.killWorkers() }
@@ -183,14 +217,32 @@ public actor PythonPool {
     /// Sends a signal to the worker that runs a job, and makes sure that it meets no other job. False if none runs it.
     @discardableResult
     public func kill(job: UInt64, signal: Int32) -> Bool {
-        guard let key = machine.condemn(job), let link = link(key) else { return false }
-        returnUnread(slot: key.slot)
+        if case .sent(let slot) = machine.place(of: job) { returnUnread(slot: slot) }
         defer {
             machine.feed(now: System.now)
             pump()
         }
-        guard machine.workers[key.slot].jobs.first == job else { return false }
+        guard let key = machine.condemn(job), let link = link(key) else { return false }
         return link.signal(signal)
+    }
+
+    /// Ends a job with the worker that runs it: by `signal`, and by SIGKILL if the worker is still there after `grace`. False if none runs it.
+    ///
+    /// The end is told as ``PoolEvent/lost(job:_:)``, with ``WorkerExit/Cause/terminated``, unless the job finishes before. What the job has
+    /// started ends with it if it is in a process group of the worker's own.
+    ///
+    /// - Parameters:
+    ///   - signal: One that ends a process. For another, such as the SIGUSR1 of a soft time limit, there is ``kill(job:signal:)``.
+    ///   - grace: By default, as the configuration has it.
+    @discardableResult
+    public func terminate(job: UInt64, signal: Int32 = SIGTERM, grace: Duration? = nil) -> Bool {
+        if case .sent(let slot) = machine.place(of: job) { returnUnread(slot: slot) }
+        let now = System.now
+        let nanoseconds = (grace ?? configuration.terminationGrace).nanoseconds
+        let isRunning = machine.terminate(job, signal: signal, grace: nanoseconds, now: now)
+        machine.feed(now: now)
+        pump()
+        return isRunning
     }
 
     /// Sends a signal to a worker. False if there is none of that index (1 for the first).
@@ -225,6 +277,12 @@ public actor PythonPool {
         }
     }
 
+    /// How many workers are wanted.
+    public var size: Int { machine.wanted }
+    /// Workers that could run a job now.
+    public var idleCount: Int { machine.workers.count { $0.isIdle } }
+    /// Workers that have a job.
+    public var busyCount: Int { machine.workers.count { !$0.jobs.isEmpty } }
     /// Jobs in the pool, begun or not.
     public var jobCount: Int { machine.jobCount }
     /// Jobs that workers have finished.

@@ -6,8 +6,6 @@ import Testing
 
 @Suite("The pool when processes die", .timeLimit(.minutes(3)), .serialized)
 struct FaultTests {
-    private func temporaryPath() -> String { "/tmp/pool-test-\(getpid())-\(UInt64.random(in: 0 ... .max))" }
-
     @Test("The job of a worker that dies is lost, those behind it are not, and the worker is replaced")
     func death() async throws {
         try await Harness.run { harness in
@@ -135,16 +133,54 @@ struct FaultTests {
         }
     }
 
-    @Test("Workers are replaced after their number of tasks")
-    func recycling() async throws {
-        try await Harness.run { harness in
-            try await harness.start(PoolTests.code, options: "{\"max_tasks_per_child\": 2}")
-            for id in 1...7 as ClosedRange<UInt64> { await harness.submit(id, "noop") }
-            for id in 1...7 as ClosedRange<UInt64> { _ = try await harness.recorder.finished(id) }
-            #expect(!harness.recorder.events.contains { if case .lost = $0 { true } else { false } })
+    @Test("A worker that is stopped is replaced, and the job that it was sent runs elsewhere, once")
+    func stopped() async throws {
+        try await Harness.run(configure: { $0.readDeadline = .milliseconds(200) }) { harness in
+            try await harness.start(PoolTests.code)
+            let stopped = try #require(harness.recorder.events.compactMap(\.readyPid).first)
+            Glibc.kill(stopped, SIGSTOP)
+            await harness.submit(1, "add", arguments: "[1, 1]", flags: .reportsStart)
+            await harness.submit(2, "add", arguments: "[1, 2]")
+            #expect(try await harness.recorder.finished(1) == .success(result: "2"))
+            #expect(try await harness.recorder.finished(2) == .success(result: "3"))
+            let starts = harness.recorder.events.count { if case .started(1, _) = $0 { true } else { false } }
+            #expect(starts == 1)
             let exits = harness.recorder.events.compactMap(\.workerExit)
-            #expect(exits.count >= 3)
-            #expect(exits.allSatisfy { $0.exit == .code(155) && $0.expected })
+            #expect(exits.map(\.cause) == [.unresponsive])
+            #expect(exits.map(\.pid) == [stopped])
+        }
+    }
+
+    @Test("A worker with a job that takes longer than the time to read one is left alone")
+    func busy() async throws {
+        try await Harness.run(configure: { $0.readDeadline = .milliseconds(20) }) { harness in
+            try await harness.start(PoolTests.code)
+            await harness.submit(1, "sleep", arguments: "[0.3]")
+            await harness.submit(2, "add", arguments: "[1, 2]")
+            #expect(try await harness.recorder.finished(2) == .success(result: "3"))
+            #expect(harness.recorder.events.compactMap(\.workerExit).isEmpty)
+        }
+    }
+
+    @Test("A worker that hangs in worker_process_init is replaced")
+    func hangsAtStart() async throws {
+        let path = temporaryPath()
+        defer { unlink(path) }
+        let code =
+            PoolTests.code + """
+
+                @worker_process_init.connect
+                def hang(**kwargs):
+                    if not os.path.exists("\(path)"):
+                        open("\(path)", "w").close()
+                        time.sleep(600)
+                """
+        try await Harness.run(configure: { $0.readyDeadline = .seconds(1) }) { harness in
+            try await harness.load(code)
+            await harness.pool.startWorkers(1)
+            await harness.submit(1, "add", arguments: "[1, 1]")
+            #expect(try await harness.recorder.finished(1) == .success(result: "2"))
+            #expect(harness.recorder.events.compactMap(\.workerExit).first?.cause == .notReady)
         }
     }
 }

@@ -28,7 +28,7 @@ struct FrameTests {
         }
         bytes.writeFrame(.result) {
             $0.writeInteger(UInt64(8), endianness: .little)
-            $0.writeBytes([4, 1, 0, 0])
+            $0.writeBytes([4, 3, 0, 0])
             $0.writeInteger((0.0).bitPattern, endianness: .little)
             for text in ["Reject()", "Reject", "trace", ""] {
                 $0.writeInteger(UInt32(text.utf8.count), endianness: .little)
@@ -44,8 +44,8 @@ struct FrameTests {
         #expect(
             try frames(sample(), piece: piece) == [
                 .ready(pid: 42), .started(job: 7),
-                .result(job: 7, outcome: .success(result: "None"), runtime: 1.5),
-                .result(job: 8, outcome: .reject(requeue: true, failure), runtime: 0),
+                .result(job: 7, outcome: .success(result: "None"), runtime: 1.5, isLast: false),
+                .result(job: 8, outcome: .reject(requeue: true, failure), runtime: 0, isLast: true),
             ]
         )
     }

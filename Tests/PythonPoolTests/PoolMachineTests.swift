@@ -1,127 +1,10 @@
+import DequeModule
 import Testing
 
 @testable import PythonPool
 
-/// Carries out a machine's actions on workers that are lists.
-private struct Model {
-    struct Process {
-        var key: PoolMachine.Key
-        var ready = false
-        /// Sent and not read.
-        var socket: [UInt64] = []
-        var running: UInt64?
-        var closed = false
-    }
-
-    var machine = PoolMachine()
-    var processes: [Int: Process] = [:]
-    var finished: [UInt64] = []
-    var lost: [UInt64] = []
-    var withdrawn: [UInt64] = []
-    var began: Set<UInt64> = []
-    var idle = 0
-    var now: UInt64 = 1
-    /// Messages that a socket takes.
-    var capacity = 100
-
-    mutating func pump() {
-        while !machine.actions.isEmpty {
-            let action = machine.actions.removeFirst()
-            switch action {
-            case .send(let slot, let job):
-                if let process = processes[slot], !process.closed, process.socket.count < capacity {
-                    processes[slot]?.socket.append(job)
-                } else {
-                    machine.sendFailed(slot: slot, job: job)
-                }
-            case .reclaim(let slot):
-                let job = processes[slot].flatMap { $0.socket.isEmpty ? nil : $0.socket[0] }
-                if job != nil { processes[slot]?.socket.removeFirst() }
-                machine.reclaimed(slot: slot, job: job, now: now)
-            case .spawn(let key): processes[key.slot] = Process(key: key)
-            case .kill(let key, _): die(key.slot)
-            case .closeJobs(let key):
-                let unread = processes[key.slot]?.socket ?? []
-                processes[key.slot]?.socket = []
-                processes[key.slot]?.closed = true
-                machine.returned(slot: key.slot, jobs: unread)
-                machine.feed(now: now)
-            case .backOff: break
-            case .idle: idle += 1
-            }
-        }
-    }
-
-    mutating func submit(_ job: UInt64) {
-        machine.submit(job, now: now)
-        pump()
-    }
-
-    mutating func ready(_ slot: Int) {
-        guard let process = processes[slot], !process.ready else { return }
-        processes[slot]?.ready = true
-        expect(machine.ready(process.key, pid: Int32(slot) + 100, now: now), true)
-        pump()
-    }
-
-    /// The worker reads its next job.
-    mutating func begin(_ slot: Int) {
-        guard let process = processes[slot], process.ready, process.running == nil, !process.socket.isEmpty else {
-            return
-        }
-        let job = processes[slot]?.socket.removeFirst()
-        processes[slot]?.running = job
-        if let job { #expect(began.insert(job).inserted, "job \(job) began twice") }
-    }
-
-    mutating func finish(_ slot: Int) {
-        guard let process = processes[slot], let job = process.running else { return }
-        processes[slot]?.running = nil
-        expect(machine.finished(process.key, job: job, now: now), true)
-        finished.append(job)
-        machine.feed(now: now)
-        pump()
-    }
-
-    mutating func die(_ slot: Int) {
-        guard let process = processes.removeValue(forKey: slot) else { return }
-        _ = machine.exited(process.key, pid: 1, exit: .signal(9))
-        _ = machine.streamClosed(process.key)
-        let departure = machine.buried(process.key, unread: process.socket, now: now)
-        if let job = departure?.lost {
-            lost.append(job)
-            #expect(job == process.running, "only the running job is lost")
-        } else {
-            #expect(process.running == nil)
-        }
-        pump()
-    }
-
-    mutating func withdraw(_ job: UInt64) {
-        if case .sent(let slot) = machine.place(of: job) {
-            let unread = processes[slot]?.socket ?? []
-            processes[slot]?.socket = []
-            machine.returned(slot: slot, jobs: unread)
-        }
-        if machine.removeQueued(job) {
-            withdrawn.append(job)
-            #expect(!began.contains(job))
-        }
-        machine.feed(now: now)
-        pump()
-    }
-}
-
 @Suite("PoolMachine")
 struct PoolMachineTests {
-    private func started(_ count: Int) -> Model {
-        var model = Model()
-        model.machine.resize(to: count, now: 1)
-        model.pump()
-        for slot in 0..<count { model.ready(slot) }
-        return model
-    }
-
     @Test("Jobs wait for a worker to be ready, then go to idle ones first")
     func dispatch() {
         var machine = PoolMachine()
@@ -146,7 +29,7 @@ struct PoolMachineTests {
 
     @Test("No more than `depth` jobs are in a worker's hands")
     func depth() {
-        var model = started(1)
+        var model = PoolModel(workers: 1)
         for job in 1...9 as ClosedRange<UInt64> { model.submit(job) }
         #expect(model.processes[0]?.socket == [1, 2, 3, 4])
         model.begin(0)
@@ -156,77 +39,22 @@ struct PoolMachineTests {
 
     @Test("A result or a start that a worker can't report is refused")
     func lies() {
-        var model = started(1)
+        var model = PoolModel(workers: 1)
         model.submit(1)
         model.submit(2)
         let key = PoolMachine.Key(slot: 0, generation: 1)
-        expect(model.machine.finished(key, job: 2, now: 1), false)
+        expect(model.machine.finished(key, job: 2, isLast: false, now: 1), false)
         expect(model.machine.started(key, job: 9, now: 1), false)
-        expect(model.machine.finished(PoolMachine.Key(slot: 0, generation: 2), job: 1, now: 1), false)
-        expect(model.machine.finished(PoolMachine.Key(slot: 5, generation: 1), job: 1, now: 1), false)
+        let others = [PoolMachine.Key(slot: 0, generation: 2), PoolMachine.Key(slot: 5, generation: 1)]
+        for other in others { expect(model.machine.finished(other, job: 1, isLast: false, now: 1), false) }
         expect(model.machine.ready(key, pid: 1, now: 1), false)
-        expect(model.machine.finished(key, job: 1, now: 1), true)
-    }
-
-    @Test("A worker that isn't ready in time is killed once")
-    func deadline() {
-        var machine = PoolMachine(limits: PoolMachine.Limits(readyDeadline: 100))
-        machine.resize(to: 1, now: 0)
-        machine.actions = []
-        #expect(machine.nextDeadline == 100)
-        machine.tick(now: 99)
-        #expect(machine.actions.isEmpty)
-        machine.tick(now: 100)
-        machine.tick(now: 101)
-        #expect(machine.actions == [.kill(PoolMachine.Key(slot: 0, generation: 1), signal: 9)])
-        #expect(machine.nextDeadline == nil)
-    }
-
-    @Test("Workers that die before they are ready are replaced after growing pauses")
-    func backOff() {
-        var machine = PoolMachine(limits: PoolMachine.Limits(firstPause: 10, longestPause: 30))
-        machine.resize(to: 1, now: 0)
-        var now: UInt64 = 0
-        var pauses: [UInt64] = []
-        for _ in 0..<7 {
-            let key = machine.workers[0].key
-            _ = machine.exited(key, pid: 1, exit: .code(1))
-            _ = machine.streamClosed(key)
-            _ = machine.buried(key, unread: [], now: now)
-            for case .backOff(let pause) in machine.actions { pauses.append(pause) }
-            machine.actions = []
-            if let next = machine.nextDeadline, next > now, case .waiting = machine.workers[0].phase {
-                now = next
-                machine.tick(now: now)
-            }
-        }
-        #expect(pauses == [10, 20, 30, 30, 30])
-        expect(machine.ready(machine.workers[0].key, pid: 1, now: now), true)
-        #expect(machine.pause == 0)
-    }
-
-    @Test("Fewer workers: idle ones leave at once, and jobs are not lost")
-    func shrink() {
-        var model = started(3)
-        model.submit(1)
-        model.begin(0)
-        model.machine.resize(to: 1, now: 1)
-        model.pump()
-        #expect(model.processes[0]?.closed == false)
-        #expect(model.processes[1]?.closed == true)
-        #expect(model.processes[2]?.closed == true)
-        model.die(1)
-        model.die(2)
-        #expect(model.processes.count == 1)
-        model.finish(0)
-        #expect(model.finished == [1])
-        #expect(model.idle == 1)
+        expect(model.machine.finished(key, job: 1, isLast: false, now: 1), true)
     }
 
     @Test("Each job ends exactly once, whatever happens", arguments: 0..<200)
     func property(seed: Int) {
         var generator = SplitMix(state: UInt64(seed))
-        var model = Model()
+        var model = PoolModel()
         model.capacity = [1, 2, 100][Int.random(in: 0..<3, using: &generator)]
         model.machine.resize(to: Int.random(in: 1...4, using: &generator), now: 1)
         model.pump()
@@ -234,12 +62,21 @@ struct PoolMachineTests {
         for _ in 0..<600 {
             model.now += 1_000_000
             let slot = Int.random(in: 0..<5, using: &generator)
-            switch Int.random(in: 0..<14, using: &generator) {
+            switch Int.random(in: 0..<18, using: &generator) {
             case 0..<4:
                 last += 1
                 model.submit(last)
             case 4..<7: model.begin(slot)
-            case 7..<10: model.finish(slot)
+            case 7..<10: model.finish(slot, isLast: Int.random(in: 0..<10, using: &generator) == 0)
+            case 14: if last > 0 { model.terminate(UInt64.random(in: 1...last, using: &generator)) }
+            case 15: if Int.random(in: 0..<8, using: &generator) == 0 { model.processes[slot]?.hangs = true }
+            case 16:
+                if Int.random(in: 0..<10, using: &generator) == 0 {
+                    model.machine.restart(now: model.now)
+                    model.machine.feed(now: model.now)
+                    model.pump()
+                }
+            case 17: model.tick(model.now + UInt64.random(in: 0...20_000_000_000, using: &generator))
             case 10: model.ready(slot)
             case 11: if Int.random(in: 0..<4, using: &generator) == 0 { model.die(slot) }
             case 12: if last > 0 { model.withdraw(UInt64.random(in: 1...last, using: &generator)) }
@@ -264,7 +101,13 @@ struct PoolMachineTests {
                 model.ready(slot)
                 model.begin(slot)
                 model.finish(slot)
-                if let process = model.processes[slot], process.closed, process.running == nil { model.die(slot) }
+                if let process = model.processes[slot], process.closed, process.running == nil || process.hangs {
+                    model.die(slot)
+                }
+                // A job that hangs is nobody's to end but its time limit's.
+                if let process = model.processes[slot], process.hangs, let job = process.running {
+                    model.terminate(job)
+                }
             }
         }
         let ended = model.finished + model.lost + model.withdrawn
@@ -283,9 +126,4 @@ private struct SplitMix: RandomNumberGenerator {
         value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
         return value ^ (value >> 31)
     }
-}
-
-/// `#expect` can't call mutating functions.
-private func expect(_ found: Bool, _ expected: Bool, _ location: SourceLocation = #_sourceLocation) {
-    #expect(found == expected, sourceLocation: location)
 }

@@ -124,11 +124,8 @@ class Main:
             self.load(payload)
         elif kind == wire.CALL:
             self.call(payload)
-        elif kind == wire.KILL:
-            index, generation, number = wire.KILL_BODY.unpack(payload)
-            for child in self.children.values():
-                if child.index == index and child.generation == generation:
-                    os.kill(child.pid, number)
+        elif kind == wire.RELOAD:
+            self.reload(payload)
         elif kind == wire.STOP:
             return False
         return True
@@ -156,14 +153,32 @@ class Main:
             self.fail_load(described(error))
             return
         self.loaded = loaded
+        self.report_loaded(result)
+
+    def reload(self, payload: bytes) -> None:
+        """Import modules, anew if asked to, and report the manifest as it is then, or what is wrong."""
+        from .load import LoadError, described, manifest
+        from .reloading import import_modules
+
+        gc.unfreeze()
+        try:
+            if self.loaded is None:
+                raise LoadError("invalid", "nothing is loaded yet")
+            import_modules(self.loaded.app, json.loads(payload))
+            result = manifest(self.loaded)
+        except BaseException as error:
+            self.fail_load(error if isinstance(error, LoadError) else described(error))
+            share_memory()
+        else:
+            self.report_loaded(result)
+
+    def report_loaded(self, result: dict[str, Any]) -> None:
+        """Report the manifest, and make ready to fork: the code that has run may have changed what that needs."""
         signal.set_wakeup_fd(self.wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, nothing)
         self.flush()
         wire.send_json(self.control, wire.LOADED, result)
-        # What lives now is shared with the workers: the collector must not touch, and so copy, its pages.
-        gc.collect()
-        return_free_memory()
-        gc.freeze()
+        share_memory()
 
     def fail_load(self, error: Any) -> None:
         """Report why the code can't be run."""
@@ -384,6 +399,13 @@ def drain(descriptor: int) -> None:
             pass
     except BlockingIOError:
         pass
+
+
+def share_memory() -> None:
+    """Make ready to fork: what lives now is shared, and the collector must not touch, and so copy, its pages."""
+    gc.collect()
+    return_free_memory()
+    gc.freeze()
 
 
 def return_free_memory() -> None:

@@ -32,7 +32,7 @@ WORKER_FORKED: Final = 38
 # Agent to main process.
 LOAD: Final = 48
 CALL: Final = 49
-KILL: Final = 50
+RELOAD: Final = 50
 STOP: Final = 51
 
 # Outcomes of a job.
@@ -46,6 +46,10 @@ UNTRACED: Final = 5
 # The body can't be decoded, or is of a shape that no Celery client writes; the task was not begun.
 UNDECODABLE: Final = 6
 MALFORMED: Final = 7
+
+# Flags of a RESULT frame: the message is to be queued again; the worker ends now, at a limit of tasks or memory.
+REQUEUE: Final = 1
+LAST: Final = 2
 
 # Flags of a job message.
 REPORT_START: Final = 1
@@ -63,10 +67,10 @@ SPAWN: Final = struct.Struct("<II")  # index, generation
 HEADER: Final = struct.Struct("<IB")
 NUMBER: Final = struct.Struct("<IBQ")
 RESULT_HEAD: Final = struct.Struct("<IBQBBHd")
+RESULT_FLAGS_OFFSET: Final = 14
 OUTPUT_HEAD: Final = struct.Struct("<IBQBBH")
 EXITED: Final = struct.Struct("<IBIIiii")
 FORKED: Final = struct.Struct("<IBIIi")
-KILL_BODY: Final = struct.Struct("<IIi")
 CALL_HEAD: Final = struct.Struct("<QIH")
 
 # Longest message on a job socket; what is longer is fetched over the stream.

@@ -40,6 +40,7 @@ class Worker:
         self.jobs = jobs
         self.stream = stream
         self.maximum_tasks, self.maximum_memory = limits
+        self.done = 0
         # Threads of the user's may print while a result is sent.
         self.lock = threading.RLock()
         self.sink = FrameSink(stream, self.lock)
@@ -97,7 +98,6 @@ class Worker:
         unpack = wire.JOB.unpack_from
         offset = wire.JOB.size
         pack = wire.RESULT_HEAD.pack
-        done = 0
         limited = bool(self.maximum_tasks or self.maximum_memory)
         while True:
             if not receive(buffer):
@@ -172,14 +172,27 @@ class Worker:
             if out._size or err._size or out._buffer is not None or err._buffer is not None:
                 out.finish_line()
                 err.finish_line()
+            if limited and self.reaches_limit():
+                # With the result, so that what waits in the socket goes to another worker before this one has left.
+                send(marked_as_last(frame))
+                return RECYCLE
             send(frame)
             sink.job = 0
-            if limited:
-                done += 1
-                if self.maximum_tasks and done >= self.maximum_tasks:
-                    return RECYCLE
-                if self.maximum_memory and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self.maximum_memory:
-                    return RECYCLE
+
+    def reaches_limit(self) -> bool:
+        """Count a job that has ended; whether it was the last that this process may run."""
+        self.done += 1
+        if self.maximum_tasks and self.done >= self.maximum_tasks:
+            return True
+        if not self.maximum_memory:
+            return False
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self.maximum_memory
+
+
+def marked_as_last(frame: bytes) -> bytes:
+    """A RESULT frame that says that the worker ends after it."""
+    place = wire.RESULT_FLAGS_OFFSET
+    return b"".join((frame[:place], bytes([frame[place] | wire.LAST]), frame[place + 1 :]))
 
 
 class Undecodable(Exception):
@@ -258,7 +271,7 @@ def failure_frame(job: int, info: Any, runtime: float | None) -> bytes:
     described = error
     if isinstance(error, Reject):
         outcome = wire.REJECT
-        flags = 1 if error.requeue else 0
+        flags = wire.REQUEUE if error.requeue else 0
     elif isinstance(error, Ignore):
         outcome = wire.IGNORE
     elif isinstance(error, Retry):

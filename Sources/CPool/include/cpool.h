@@ -31,6 +31,9 @@ int cpool_send_parts(
 /// Receives one message, without blocking. 0 means the end of the stream.
 int cpool_receive(int socket, void *bytes, size_t capacity);
 
+/// Reads the beginning of a message and leaves the message where it is, without blocking.
+int cpool_peek(int socket, void *bytes, size_t capacity);
+
 /// Starts a program in a session of its own. `standard` are the child's descriptors 0, 1, 2; `inherited` become 3, 4, …
 /// All other descriptors of the caller have to be close-on-exec. The child is killed when the calling thread ends.
 int cpool_spawn(

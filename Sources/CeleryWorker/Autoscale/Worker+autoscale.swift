@@ -17,7 +17,11 @@ extension Worker {
             self.growPool(by: count)
         case .shrink(let count):
             self.logger.info("scaling down", metadata: [LogKeys.processes: "\(count)"])
-            if !self.shrinkPool(by: count) { self.logger.debug("not scaled down: all workers are busy") }
+            do throws(PoolError) {
+                try self.shrinkPool(by: count)
+            } catch {
+                self.logger.debug("not scaled down", metadata: [LogKeys.error: "\(error)"])
+            }
         }
     }
 
@@ -36,6 +40,12 @@ extension Worker {
 
     func growPool(by count: Int) { self.pool.assumeIsolated { $0.grow(by: count) } }
 
-    /// Lets idle workers go. Returns whether there were any.
-    func shrinkPool(by count: Int) -> Bool { self.pool.assumeIsolated { $0.shrink(by: count) } }
+    /// Lets idle workers go.
+    /// - Throws: ``PoolError/allBusy`` if there are not as many.
+    func shrinkPool(by count: Int) throws(PoolError) {
+        let result = self.pool.assumeIsolated { pool in
+            Result { () throws(PoolError) in try pool.shrink(by: count) }
+        }
+        try result.get()
+    }
 }

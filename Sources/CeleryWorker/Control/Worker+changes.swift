@@ -118,8 +118,13 @@ extension Worker {
         guard count > 0 else { return .ok(command == "pool_grow" ? "pool will grow" : "pool will shrink") }
         if command == "pool_grow" {
             self.growPool(by: count)
-        } else if !self.shrinkPool(by: count) {
-            return .error(#"ValueError("Can't shrink pool. All processes busy!")"#)
+        } else {
+            do throws(PoolError) {
+                try self.shrinkPool(by: count)
+            } catch {
+                self.updatePrefetch()
+                return .error(#"ValueError("Can't shrink pool. All processes busy!")"#)
+            }
         }
         self.updatePrefetch()
         return .ok(command == "pool_grow" ? "pool will grow" : "pool will shrink")
@@ -129,11 +134,12 @@ extension Worker {
         guard self.settings?.allowsPoolRestarts == true else {
             return .error("ValueError('Pool restarts not enabled')")
         }
-        let modules = arguments["modules"]?.array?.compactMap(\.string)
-        let reloads = arguments["reload"]?.isTrue == true
+        let request: JSON = [
+            "modules": arguments["modules"] ?? .null, "reload": .bool(arguments["reload"]?.isTrue == true),
+        ]
         self.background { worker in
             do {
-                let reply = try await worker.pool.restart(modules: modules, reload: reloads)
+                let reply = try await worker.pool.restart(request.encoded)
                 worker.projectReloaded(try Manifest(parsing: reply))
             } catch {
                 worker.logger.error("the pool could not be restarted", metadata: [LogKeys.error: "\(error)"])

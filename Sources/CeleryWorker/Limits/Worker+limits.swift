@@ -41,7 +41,7 @@ extension Worker {
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.limit] = "\(limit)"
         self.logger.error("hard time limit exceeded: the task's process is killed", metadata: metadata)
-        self.pool.assumeIsolated { _ = $0.kill(job: id, signal: SIGKILL) }
+        self.pool.assumeIsolated { _ = $0.terminate(job: id) }
         // Projects write whole seconds as integers.
         let number = limit == limit.rounded() && abs(limit) < 1e15 ? JSON.int(Int64(limit)) : .double(limit)
         self.failed(conclusion, type: "TimeLimitExceeded", arguments: [number])

@@ -136,6 +136,11 @@ extension Worker {
         }
     }
 
+    /// How long a revoked task may take to clean up; a task that takes longer, or takes no notice, is killed.
+    private static let terminationGrace = Duration.seconds(10)
+
+    private static let deadlySignals: Set<Int32> = [SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM]
+
     /// Ends a running job as revoked (`celery/worker/request.py`, `Request.terminate`).
     private func terminate(_ id: Job.ID, signal: Int32) -> Bool {
         guard let conclusion = self.ledger.conclude(id, .revoked) else { return false }
@@ -143,7 +148,13 @@ extension Worker {
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.signal] = "\(signal)"
         self.logger.info("terminating a revoked task", metadata: metadata)
-        self.pool.assumeIsolated { _ = $0.kill(job: id, signal: signal) }
+        self.pool.assumeIsolated { pool in
+            if Self.deadlySignals.contains(signal) {
+                _ = pool.terminate(job: id, signal: signal, grace: Self.terminationGrace)
+            } else {
+                _ = pool.kill(job: id, signal: signal)
+            }
+        }
         self.announceRevoked(conclusion, reason: "terminated", signal: signal, isExpired: false)
         self.jobHasEnded()
         return true

@@ -18,7 +18,7 @@ enum FrameType: UInt8, Sendable {
     case workerForked = 38
     case load = 48
     case call = 49
-    case kill = 50
+    case reload = 50
     case stop = 51
 }
 
@@ -75,7 +75,8 @@ struct FrameDecoder {
 enum WorkerFrame: Equatable {
     case ready(pid: Int32)
     case started(job: UInt64)
-    case result(job: UInt64, outcome: PoolOutcome, runtime: Double)
+    /// `isLast`: the worker ends now, at a limit of tasks or memory.
+    case result(job: UInt64, outcome: PoolOutcome, runtime: Double, isLast: Bool)
     case fetch(job: UInt64)
     case output(job: UInt64, stream: UInt8, level: UInt16, text: String)
     case fatal(String)
@@ -94,7 +95,7 @@ enum WorkerFrame: Equatable {
             self = .output(job: job, stream: stream, level: level, text: payload.rest())
         case .fatal: self = .fatal(payload.rest())
         case .body, .booted, .loaded, .loadFailed, .workerExited, .reply, .callFailed, .workerForked, .load, .call,
-            .kill, .stop:
+            .reload, .stop:
             throw FrameError(description: "a frame of type \(type) from a worker")
         }
     }
@@ -105,8 +106,9 @@ enum WorkerFrame: Equatable {
         let flags = try payload.number(UInt8.self)
         _ = try payload.number(UInt16.self)
         let runtime = Double(bitPattern: try payload.number(UInt64.self))
+        let isLast = flags & 2 == 2
         if outcome == 0 {
-            return .result(job: job, outcome: .success(result: payload.rest()), runtime: runtime)
+            return .result(job: job, outcome: .success(result: payload.rest()), runtime: runtime, isLast: isLast)
         }
         let failure = PoolFailure(
             representation: try payload.sizedText(),
@@ -125,7 +127,7 @@ enum WorkerFrame: Equatable {
         case 7: value = .malformed(reason: failure.representation)
         default: throw FrameError(description: "a result with the unknown outcome \(outcome)")
         }
-        return .result(job: job, outcome: value, runtime: runtime)
+        return .result(job: job, outcome: value, runtime: runtime, isLast: isLast)
     }
 }
 
@@ -176,7 +178,7 @@ enum MainFrame: Equatable {
                 kind: try payload.sizedText(),
                 message: try payload.sizedText()
             )
-        case .ready, .started, .result, .fetch, .output, .fatal, .body, .load, .call, .kill, .stop:
+        case .ready, .started, .result, .fetch, .output, .fatal, .body, .load, .call, .reload, .stop:
             throw FrameError(description: "a frame of type \(type) from the main process")
         }
     }

@@ -69,18 +69,41 @@ public enum ProcessExit: Sendable, Hashable, CustomStringConvertible {
 
 /// The end of a worker process.
 public struct WorkerExit: Sendable, Hashable {
+    /// Why a worker has ended.
+    public enum Cause: Sendable, Hashable {
+        /// By itself, or by another's hand: it crashed, left, or was killed by the system.
+        case unasked
+        /// The pool stops, gets smaller, or has its workers replaced.
+        case retired
+        /// It had run its number of tasks, or grown too large (`max_tasks_per_child`, `max_memory_per_child`).
+        case recycled
+        /// Its job was to end: ``PythonPool/terminate(job:signal:grace:)``.
+        case terminated
+        /// It was not ready in time, and was killed.
+        case notReady
+        /// It didn't read its job in time, and was killed.
+        case unresponsive
+    }
+
     public var pid: Int32
     /// 1 for the first worker.
     public var index: Int
     public var exit: ProcessExit
-    /// Whether the pool asked for it: a shutdown, fewer workers, or a limit of tasks or memory reached (155).
-    public var expected: Bool
+    public var cause: Cause
 
-    public init(pid: Int32, index: Int, exit: ProcessExit, expected: Bool) {
+    public init(pid: Int32, index: Int, exit: ProcessExit, cause: Cause) {
         self.pid = pid
         self.index = index
         self.exit = exit
-        self.expected = expected
+        self.cause = cause
+    }
+
+    /// Whether the pool, or a limit, asked for it.
+    public var expected: Bool {
+        switch cause {
+        case .retired, .recycled, .terminated: true
+        case .unasked, .notReady, .unresponsive: false
+        }
     }
 }
 

@@ -22,6 +22,8 @@ struct PoolMachine {
         case kill(Key, signal: Int32)
         /// Close the worker's job socket, so that it ends after its job.
         case closeJobs(Key)
+        /// Look whether the worker has read the first of its jobs, and report `inspected`.
+        case inspect(Key)
         /// Too many workers died in a row: nothing is started for so long (in nanoseconds).
         case backOff(UInt64)
         case idle
@@ -54,8 +56,26 @@ struct PoolMachine {
         /// A signal is on its way to its running job: nothing is queued behind that.
         var condemned = false
         var wasReady = false
+        /// Why the pool ends it, from when it does.
+        var ending: WorkerExit.Cause?
+        /// Whether another is to take its place when it has ended.
+        var isReplaced = false
+        /// When it is killed, should it still be there then.
+        var killAt: UInt64 = .max
+        /// The job that was its first when the workers were last looked at, and the last one that it is known to have read; 0 for none.
+        var seen: UInt64 = 0
+        var read: UInt64 = 0
 
         var isIdle: Bool { phase == .ready && jobs.isEmpty && !full }
+
+        /// Whether it is one of the wanted number, by itself or by the one that is to take its place.
+        var counts: Bool {
+            switch phase {
+            case .waiting, .starting, .ready: true
+            case .stopping: isReplaced
+            case .absent, .exited: false
+            }
+        }
     }
 
     /// Limits of the pool's behaviour; times in nanoseconds.
@@ -63,6 +83,10 @@ struct PoolMachine {
         /// Jobs in a busy worker's hands, with the running one.
         var depth = 4
         var readyDeadline: UInt64 = 600_000_000_000
+        /// For how long a worker without a job may leave one unread in its socket, at the least; at the most twice as long.
+        var readDeadline: UInt64 = 10_000_000_000
+        /// How long a worker that is told to end, and has no job, may take.
+        var leaveDeadline: UInt64 = 60_000_000_000
         /// Abnormal ends within one second that are taken without a pause, at the least.
         var restartBurst = 100
         var firstPause: UInt64 = 500_000_000
@@ -84,6 +108,8 @@ struct PoolMachine {
     var pause: UInt64 = 0
     /// Workers in a row that ended before they were ready.
     var stillborn = 0
+    /// When the workers are next looked at for jobs that they don't read; `.max` while all are known to be read.
+    var watchAt: UInt64 = .max
 
     init(limits: Limits = Limits()) {
         self.limits = limits
@@ -114,11 +140,14 @@ struct PoolMachine {
     mutating func started(_ key: Key, job: UInt64, now: UInt64) -> Bool {
         guard let slot = live(key), workers[slot].jobs.first == job else { return false }
         workers[slot].startedAt = now
+        workers[slot].read = job
         return true
     }
 
     /// The worker has finished the job. False if it doesn't have it: the peer is not to be trusted any more.
-    mutating func finished(_ key: Key, job: UInt64, now: UInt64) -> Bool {
+    ///
+    /// - Parameter isLast: Whether the worker ends now, at a limit of tasks or memory.
+    mutating func finished(_ key: Key, job: UInt64, isLast: Bool, now: UInt64) -> Bool {
         guard let slot = live(key), workers[slot].jobs.first == job else { return false }
         workers[slot].jobs.removeFirst()
         workers[slot].startedAt = now
@@ -127,6 +156,12 @@ struct PoolMachine {
         workers[slot].condemned = false
         finishedCount += 1
         settleOne()
+        if isLast, workers[slot].phase == .ready { retire(slot: slot, .recycled, isReplaced: true, now: now) }
+        if workers[slot].jobs.isEmpty {
+            limitLeaving(slot: slot, now: now)
+        } else {
+            watch(now: now)
+        }
         return true
     }
 
@@ -172,7 +207,7 @@ struct PoolMachine {
     }
 
     /// Takes back what `slot` hasn't read: `jobs`, in order, were read from its socket.
-    mutating func returned(slot: Int, jobs: [UInt64]) {
+    mutating func returned(slot: Int, jobs: [UInt64], now: UInt64) {
         guard workers.indices.contains(slot) else { return }
         for job in jobs.reversed() {
             if let place = workers[slot].jobs.firstIndex(of: job) {
@@ -180,6 +215,7 @@ struct PoolMachine {
                 queue.prepend(job)
             }
         }
+        if workers[slot].jobs.isEmpty { limitLeaving(slot: slot, now: now) }
     }
 
     /// Removes a job that is in the queue. False if it isn't there.
@@ -238,7 +274,10 @@ struct PoolMachine {
     }
 
     private mutating func hand(_ job: UInt64, to slot: Int, now: UInt64) {
-        if workers[slot].jobs.isEmpty { workers[slot].startedAt = now }
+        if workers[slot].jobs.isEmpty {
+            workers[slot].startedAt = now
+            watch(now: now)
+        }
         workers[slot].jobs.append(job)
         actions.append(.send(slot: slot, job: job))
     }

@@ -127,11 +127,14 @@ struct Harness {
     /// Runs `body` with a pool, and ends the pool whatever happens.
     static func run(
         depth: Int = 4,
+        configure: (inout PoolConfiguration) -> Void = { _ in },
         _ body: @escaping @Sendable (Harness) async throws -> Void
     ) async throws {
         let recorder = Recorder()
+        var configuration = configuration(depth: depth)
+        configure(&configuration)
         let pool = PythonPool(
-            configuration: configuration(depth: depth),
+            configuration: configuration,
             eventLoop: MultiThreadedEventLoopGroup.singleton.any(),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             onEvent: { recorder.record($0) }
@@ -251,3 +254,6 @@ func ends(_ pid: Int32) async -> Bool {
     for _ in 0..<2000 where isAlive(pid) { try? await Task.sleep(for: .milliseconds(5)) }
     return !isAlive(pid)
 }
+
+/// A path that no file has.
+func temporaryPath() -> String { "/tmp/pool-test-\(getpid())-\(UInt64.random(in: 0 ... .max))" }
