@@ -15,6 +15,7 @@ let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 
@@ -59,15 +60,14 @@ let package = Package(
             name: "Agent",
             dependencies: [
                 "AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
-                subprocess, system,
+                argumentParser, subprocess, system,
             ],
             swiftSettings: settings
         ),
         .executableTarget(
             name: "armada-agent",
             dependencies: [
-                "Agent", "CeleryWorker", logging, nioCore, nioPosix,
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Agent", "CeleryWorker", argumentParser, logging, nioCore, nioPosix,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings

@@ -8,6 +8,8 @@ public struct PoolConfiguration: Sendable {
     public var environment: [String: String]
     /// Arguments for the interpreter itself, before the program.
     public var interpreterArguments: [String]
+    /// Where the Python processes' standard output and error go.
+    public var output: Output
     /// Jobs in the hands of a busy worker, with the one that it runs: 1 to hand over nothing in advance.
     public var depth: Int
     /// How long a worker may take to be ready, heavy imports and all, before it is killed and replaced.
@@ -19,11 +21,20 @@ public struct PoolConfiguration: Sendable {
     /// How long the frames of a worker that has ended are waited for when something keeps its stream open.
     public var drainGrace: Duration
 
+    /// What becomes of a line that a Python process writes.
+    public enum Output: Sendable {
+        /// It is reported as ``PoolEvent/output(_:)``.
+        case relayed
+        /// It goes where this process's own goes.
+        case inherited
+    }
+
     public init(
         python: String,
         runtime: String,
         environment: [String: String],
         interpreterArguments: [String] = [],
+        output: Output = .relayed,
         depth: Int = 4,
         readyDeadline: Duration = .seconds(600),
         readDeadline: Duration = .seconds(10),
@@ -34,6 +45,7 @@ public struct PoolConfiguration: Sendable {
         self.runtime = runtime
         self.environment = environment
         self.interpreterArguments = interpreterArguments
+        self.output = output
         self.depth = depth
         self.readyDeadline = readyDeadline
         self.readDeadline = readDeadline

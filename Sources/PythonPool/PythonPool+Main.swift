@@ -10,8 +10,8 @@ extension PythonPool {
         main = process
         logger.debug("Started the Python main process", metadata: [LogKeys.pid: "\(process.pid)"])
         open(process.control, as: .control)
-        open(process.standardOutput, as: .pipe(nil, .standardOutput))
-        open(process.standardError, as: .pipe(nil, .standardError))
+        if let output = process.standardOutput { open(output, as: .pipe(nil, .standardOutput)) }
+        if let error = process.standardError { open(error, as: .pipe(nil, .standardError)) }
     }
 
     // MARK: Frames

@@ -162,10 +162,13 @@ extension PythonPool {
         guard let main else { throw .notRunning }
         let jobs = try System.pair(sequenced: true)
         let stream = try System.pair(sequenced: false)
-        let output = try System.pipe()
-        let error = try System.pipe()
+        let output = try System.outputPipe(configuration.output)
+        let error = try System.outputPipe(configuration.output)
         let unread = Descriptor(try System.check("dup", cpool_duplicate(jobs.1.number)))
-        let descriptors = [jobs.1.number, stream.1.number, output.writing.number, error.writing.number]
+        let descriptors = [
+            jobs.1.number, stream.1.number, output?.writing.number ?? STDOUT_FILENO,
+            error?.writing.number ?? STDERR_FILENO,
+        ]
         let numbers = [UInt32(truncatingIfNeeded: key.slot + 1).littleEndian, key.generation.littleEndian]
         let sent = numbers.withUnsafeBytes { bytes in
             cpool_send_descriptors(main.spawns.number, bytes.baseAddress, bytes.count, descriptors, descriptors.count)
@@ -175,8 +178,8 @@ extension PythonPool {
         let link = WorkerLink(key: key, jobs: jobs.0, unread: unread)
         links[key.slot] = link
         open(stream.0, as: .stream(key))
-        open(output.reading, as: .pipe(key, .standardOutput))
-        open(error.reading, as: .pipe(key, .standardError))
+        if let output { open(output.reading, as: .pipe(key, .standardOutput)) }
+        if let error { open(error.reading, as: .pipe(key, .standardError)) }
         logger.debug("Starting a Python worker", metadata: [LogKeys.index: "\(key.slot + 1)"])
     }
 

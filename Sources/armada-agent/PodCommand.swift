@@ -41,7 +41,7 @@ struct PodCommand: AsyncParsableCommand {
                 }
             }
         } catch {
-            return StartupFailure(error).report()
+            return StartupFailure(error, broker: "RABBITMQ_URL").report()
         }
     }
 }

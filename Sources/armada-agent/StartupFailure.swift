@@ -8,18 +8,26 @@ struct StartupFailure {
     private let status: ExitStatus
     private let lines: [String]
 
-    init(_ error: any Error) {
+    /// - Parameter broker: what the broker's address was read from.
+    init(_ error: any Error, broker: String) {
         switch error {
         case let error as any StartupError:
             self.status = error.exitStatus
             self.lines = [error.message] + error.details
         case let error as LoadFailure:
-            self.status = error.kind == "invalid" ? .configuration : .software
-            let traceback = error.traceback.isEmpty ? [] : [error.traceback]
-            self.lines = ["the project's code can't be loaded: \(error.message)"] + traceback
+            switch error.kind {
+            case "usage": self.status = .usage
+            case "invalid": self.status = .configuration
+            default: self.status = .software
+            }
+            let prefix = self.status == .software ? "the project's code can't be loaded: " : ""
+            self.lines = [prefix + error.message] + (error.traceback.isEmpty ? [] : [error.traceback])
+        case let error as ConfigurationProblem:
+            self.status = .configuration
+            self.lines = ["\(error)"]
         case let error as AMQPError:
             self.status = error.isPermanent ? .configuration : .unavailable
-            self.lines = ["the broker (RABBITMQ_URL): \(error)"]
+            self.lines = ["the broker (\(broker)): \(error)"]
         case is CancellationError:
             self.status = .success
             self.lines = []

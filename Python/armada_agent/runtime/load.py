@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import linecache
+import logging
 import os
 import platform
 import sys
@@ -13,28 +14,21 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from . import broker, celery_app, compatibility
+from .errors import LoadError
 from .output import TextStream, tag_levels
 from .standins import WorkerStandIn
 
 CODE_NAME = "<agent code>"
 
 
-class LoadError(Exception):
-    """The user's code can't be run: what kind of error, one message, and the traceback of the user's own lines."""
-
-    def __init__(self, kind: str, message: str, text: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.text = text
-
-
 class Loaded:
-    """The application and what stands for its worker."""
+    """The application, what stands for its worker, and whether its output goes through the agent's log."""
 
-    def __init__(self, app: Any, worker: WorkerStandIn) -> None:
+    def __init__(self, app: Any, worker: WorkerStandIn, relays_output: bool) -> None:
         self.app = app
         self.worker = worker
+        self.relays_output = relays_output
 
 
 def load(request: dict[str, Any], streams: list[TextStream]) -> Loaded:
@@ -44,10 +38,10 @@ def load(request: dict[str, Any], streams: list[TextStream]) -> Loaded:
         if mode == "armada":
             app = execute(request)
         elif mode == "app":
-            app = find(request)
+            app = celery_app.find(request)
         else:
             raise LoadError("invalid", f"unknown mode {mode!r}")
-        return Loaded(app, start(app, request, streams))
+        return Loaded(app, start(app, request, streams), relays_output=mode == "armada")
     except LoadError:
         raise
     except BaseException as error:
@@ -80,50 +74,41 @@ def execute(request: dict[str, Any]) -> Any:
     return app
 
 
-def find(request: dict[str, Any]) -> Any:
-    """Import the app that `-A` names."""
-    directory = request.get("workdir") or os.getcwd()
-    if request.get("workdir"):
-        os.chdir(directory)
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
-    from celery.app.utils import find_app
-
-    name = str(request.get("app"))
-    for variable, key in (("CELERY_LOADER", "loader"), ("CELERY_CONFIG_MODULE", "config")):
-        if request.get(key):
-            os.environ[variable] = str(request[key])
-    app = find_app(name)
-    if request.get("broker_url"):
-        app.conf.broker_url = request["broker_url"]
-        app.conf.broker_read_url = app.conf.broker_write_url = request["broker_url"]
-    if request.get("result_backend"):
-        app.conf.result_backend = request["result_backend"]
-    return app
-
-
 def start(app: Any, request: dict[str, Any], streams: list[TextStream]) -> WorkerStandIn:
     """The steps of `celery.worker.WorkController.__init__` and `celery.apps.worker.Worker` that users can observe."""
     from celery import signals
     from celery.app import trace
 
+    is_project = request.get("mode") == "app"
     hostname = str(request.get("hostname") or "celery@localhost")
     options: dict[str, Any] = request.get("options") or {}
+    if is_project:
+        celery_app.read_arguments(app, request, options)
     app.set_current()
     app.loader.init_worker()
     trace.setup_worker_optimizations(app, hostname)
     worker = WorkerStandIn(app, hostname, options)
-    signals.celeryd_init.send(sender=hostname, instance=worker, conf=app.conf, options=options)
+    signals.celeryd_init.send(sender=hostname, instance=worker, conf=app.conf, options=dict(options))
+    if is_project:
+        celery_app.check_privileges(app)
+    worker.setup_defaults()
     select_queues(app, request, hostname)
     for module in options.get("include") or ():
         app.loader.import_task_module(module)
+    compatibility.refuse_unsupported(app, options)
+    if is_project:
+        # Wrong ones end the worker before the project is told that it starts.
+        broker.brokers(app)
     signals.worker_init.send(sender=worker)
-    loglevel = options.get("loglevel") or "WARNING"
-    app.log.setup(loglevel, options.get("logfile"), False, "WARNING", colorize=False, hostname=hostname)
-    if app.conf.worker_redirect_stdouts:
+    has_own_logging = celery_app.setup_logging(app, worker, colorize=None if is_project else False)
+    if not is_project and app.conf.worker_redirect_stdouts:
         tag_levels(streams)
     trace.setup_worker_optimizations(app, hostname)
     signals.celeryd_after_setup.send(sender=hostname, instance=worker, conf=app.conf)
+    if is_project:
+        celery_app.on_start(app, worker, has_own_logging, streams)
+    for caution in compatibility.cautions(app, options):
+        logging.getLogger("celery.worker").warning("%s", caution)
     return worker
 
 
@@ -134,7 +119,12 @@ def select_queues(app: Any, request: dict[str, Any], hostname: str) -> None:
         try:
             action(request.get(key) or [])
         except KeyError as error:
-            raise LoadError("invalid", f"unknown queue {error} in {key}; task_create_missing_queues is off") from None
+            option = "-Q" if key == "queues" else "-X"
+            raise LoadError(
+                "invalid",
+                f"{option}: found the queue {error}, expected one of task_queues ({', '.join(sorted(queues))}), "
+                "or task_create_missing_queues on",
+            ) from None
     if app.conf.worker_direct:
         from celery.utils.nodenames import worker_direct
 
@@ -216,7 +206,11 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
 
     app = loaded.app
     conf = app.conf
-    settings = {key: json_safe(conf.get(key)) for key in CONF if key in conf}
+    # Some settings are properties, which look at the environment, too.
+    settings = {key: json_safe(getattr(conf, key)) for key in CONF if key in conf}
+    settings["worker_pool"] = compatibility.pool_name(conf.worker_pool)
+    if not loaded.relays_output:
+        settings.update(broker.brokers(app), broker_login_method=None, broker_use_ssl=False)
     tasks = {
         name: {option: json_safe(getattr(task, option)) for option in TASK_OPTIONS if hasattr(task, option)}
         for name, task in app.tasks.items()
@@ -245,7 +239,6 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
         "receivers": receivers(),
         "utcoffset": (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600,
         "oid": app.thread_oid if hasattr(app, "thread_oid") else app.oid,
-        "unsupported": unsupported(app),
         "backend": app.backend.as_uri() if conf.result_backend else None,
     }
 
@@ -271,14 +264,3 @@ def receivers() -> list[str]:
     """The signals that have receivers: the others need not be fired."""
     signals = importlib.import_module("celery.signals")
     return sorted(name for name in signals.__all__ if getattr(signals, name).receivers)
-
-
-def unsupported(app: Any) -> list[str]:
-    """What this app asks of Celery's own worker that the agent doesn't have."""
-    found = [f"bootsteps of the {name}" for name, steps in app.steps.items() if steps]
-    if app.conf.worker_pool not in (None, "prefork"):
-        found.append(f"worker_pool {app.conf.worker_pool!r}")
-    for key, standard in (("worker_consumer", "celery.worker.consumer:Consumer"),):
-        if app.conf.get(key) not in (None, standard):
-            found.append(f"{key} {app.conf.get(key)!r}")
-    return found

@@ -132,7 +132,8 @@ class Main:
 
     def load(self, payload: bytes) -> None:
         """Load the user's code and report the manifest, or what is wrong."""
-        from .load import LoadError, load, manifest
+        from .errors import LoadError
+        from .load import load, manifest
 
         try:
             request = json.loads(payload)
@@ -253,7 +254,7 @@ class Main:
 
             jobs = socket.socket(fileno=jobs_descriptor)
             stream = socket.socket(fileno=stream_descriptor)
-            worker = Worker(self.loaded.app, self.loaded.worker.hostname, index, jobs, stream, self.limits)
+            worker = Worker(self.loaded, index, jobs, stream, self.limits)
             worker.run(self.streams)
         except BaseException as error:
             os.write(2, f"worker {index}.{generation} did not start: {error!r}\n".encode(errors="replace"))

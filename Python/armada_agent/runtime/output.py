@@ -58,7 +58,7 @@ class TextStream(io.TextIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        return False
+        return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
         return True

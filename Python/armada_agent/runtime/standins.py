@@ -11,29 +11,42 @@ class WorkerStandIn:
     """What a receiver of `celeryd_init`, `worker_init` or `worker_shutdown` may read of a worker."""
 
     def __init__(self, app: Any, hostname: str, options: dict[str, Any]) -> None:
-        conf = app.conf
         self.app = app
         self.hostname = hostname
         self.options = options
         self.startup_time = datetime.now(timezone.utc)
-        self.loglevel = options.get("loglevel") or "WARN"
-        self.logfile = options.get("logfile")
-        self.concurrency = options.get("concurrency") or conf.worker_concurrency or 1
-        self.pool_cls = "prefork"
-        self.pool: Any = None
-        self.autoscale = options.get("autoscale")
-        self.task_events = options.get("task_events", conf.worker_send_task_events)
-        self.time_limit = options.get("time_limit") or conf.task_time_limit
-        self.soft_time_limit = options.get("soft_time_limit") or conf.task_soft_time_limit
-        self.prefetch_multiplier = options.get("prefetch_multiplier") or conf.worker_prefetch_multiplier
-        self.max_tasks_per_child = options.get("max_tasks_per_child") or conf.worker_max_tasks_per_child
-        self.max_memory_per_child = options.get("max_memory_per_child") or conf.worker_max_memory_per_child
-        self.disable_rate_limits = conf.worker_disable_rate_limits
         self.quiet = bool(options.get("quiet"))
-        self.purge = False
         self.pidfile = options.get("pidfile")
+        self.purge = bool(options.get("purge"))
+        self.no_color = bool(options.get("no_color"))
+        self.include = tuple(options.get("include") or ())
+        self.pool: Any = None
         self.exitcode: int | None = None
+        self.setup_defaults()
         self.consumer = ConsumerStandIn(self)
+
+    def setup_defaults(self) -> None:
+        """What the options leave open, the configuration tells, which receivers of `celeryd_init` may have changed."""
+        conf = self.app.conf
+        options = self.options
+
+        def either(option: str, setting: str) -> Any:
+            value = options.get(option)
+            return conf.get(setting) if value is None else value
+
+        self.loglevel = options.get("loglevel") or "WARNING"
+        self.logfile = either("logfile", "worker_logfile")
+        self.concurrency = either("concurrency", "worker_concurrency") or os.cpu_count() or 1
+        self.pool_cls = either("pool", "worker_pool")
+        self.autoscale = options.get("autoscale")
+        self.task_events = either("task_events", "worker_send_task_events")
+        self.time_limit = either("time_limit", "task_time_limit")
+        self.soft_time_limit = either("soft_time_limit", "task_soft_time_limit")
+        self.prefetch_multiplier = either("prefetch_multiplier", "worker_prefetch_multiplier")
+        self.max_tasks_per_child = either("max_tasks_per_child", "worker_max_tasks_per_child")
+        self.max_memory_per_child = either("max_memory_per_child", "worker_max_memory_per_child")
+        self.statedb = either("statedb", "worker_state_db")
+        self.disable_rate_limits = conf.worker_disable_rate_limits
 
     @property
     def pid(self) -> int:

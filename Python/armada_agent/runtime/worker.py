@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import wire
+from .load import Loaded
 from .output import FrameSink, TextStream, tag_levels
 
 RECYCLE = 155
@@ -27,15 +28,15 @@ class Worker:
 
     def __init__(
         self,
-        app: Any,
-        hostname: str,
+        loaded: Loaded,
         index: int,
         jobs: socket.socket,
         stream: socket.socket,
         limits: tuple[int, int],
     ) -> None:
-        self.app = app
-        self.hostname = hostname
+        self.app = loaded.app
+        self.hostname = loaded.worker.hostname
+        self.relays_output = loaded.relays_output
         self.index = index
         self.jobs = jobs
         self.stream = stream
@@ -51,7 +52,7 @@ class Worker:
         code = 1
         try:
             self.streams = streams
-            if self.app.conf.worker_redirect_stdouts:
+            if self.relays_output and self.app.conf.worker_redirect_stdouts:
                 for each in streams:
                     each.redirect(self.sink)
                 tag_levels(streams)
@@ -332,11 +333,15 @@ def initialise(app: Any, hostname: str, index: int) -> None:
     platforms.set_mp_process_title("celeryd", hostname=hostname)
     app.loader.init_worker()
     app.loader.init_worker_process()
+    logfile = os.environ.get("CELERY_LOG_FILE") or None
+    if logfile and "%i" in logfile.lower():
+        # Each process has a file of its own.
+        app.log.already_setup = False
     app.log.setup(
         int(os.environ.get("CELERY_LOG_LEVEL") or 0),
-        os.environ.get("CELERY_LOG_FILE") or None,
-        False,
-        "",
+        logfile,
+        bool(os.environ.get("CELERY_LOG_REDIRECT")),
+        os.environ.get("CELERY_LOG_REDIRECT_LEVEL") or None,
         hostname=hostname,
     )
     app.set_current()

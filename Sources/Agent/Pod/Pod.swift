@@ -1,7 +1,6 @@
 import AMQP
 import Celery
 public import CeleryWorker
-import Glibc
 import JSON
 public import Logging
 public import NIOCore
@@ -81,8 +80,9 @@ public struct Pod: Sendable {
 
     private var workerConfiguration: WorkerConfiguration {
         WorkerConfiguration(
-            nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: Self.hostName),
+            nodeName: NodeName(name: "worker\(self.configuration.podIndex)", host: CeleryApp.hostName),
             broker: self.broker,
+            pool: .prefork,
             concurrency: self.configuration.concurrency,
             prefetchMultiplier: self.configuration.prefetchMultiplier,
             drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
@@ -125,12 +125,5 @@ public struct Pod: Sendable {
             "queues": [.string(definition.runID)],
         ]
         return try Manifest(parsing: try await pool.load(request.encoded))
-    }
-
-    /// As Python's `socket.gethostname()` tells it.
-    static var hostName: String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
-        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -71,6 +71,11 @@ enum FileSystem {
         return nil
     }
 
+    /// A small file's text; `nil` if it can't be read.
+    static func contents(of path: String) -> String? {
+        Self.read(path, limit: 65536).map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// Runs `body` while no other process holds the lock of this file, which ends with the process that holds it.
     ///
     /// - Parameter onWait: called once if another holds it.

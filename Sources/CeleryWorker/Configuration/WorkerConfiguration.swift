@@ -8,7 +8,8 @@ public struct WorkerConfiguration: Sendable {
     public var nodeName: NodeName
     /// Names the broker's addresses, and how to get in (`-b`); with `nil` the project's `broker_url` is used, once it is known.
     public var broker: BrokerConfiguration?
-    public var pool: PoolKind
+    /// `-P`, `worker_pool`.
+    public var pool: PoolKind?
     /// How many Python workers run jobs at the same time (`-c`, `worker_concurrency`); by default as many as there are processors.
     public var concurrency: Int?
     /// Messages reserved for each Python worker (`--prefetch-multiplier`, `worker_prefetch_multiplier`); 0 for no limit.
@@ -41,7 +42,7 @@ public struct WorkerConfiguration: Sendable {
     public init(
         nodeName: NodeName,
         broker: BrokerConfiguration? = nil,
-        pool: PoolKind = .prefork,
+        pool: PoolKind? = nil,
         concurrency: Int? = nil,
         prefetchMultiplier: Int? = nil,
         autoscale: AutoscaleBounds? = nil,

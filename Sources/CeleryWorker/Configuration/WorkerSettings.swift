@@ -9,6 +9,7 @@ struct WorkerSettings: Sendable {
     var broker: BrokerConfiguration
     /// Where replies and events are sent, if not to ``broker`` (`broker_write_url`).
     var publishingBroker: BrokerConfiguration
+    var pool: PoolKind
     var concurrency: Int
     /// 0 for no limit.
     var prefetchMultiplier: Int
@@ -46,7 +47,10 @@ struct WorkerSettings: Sendable {
         self.publishingBroker = publishing ?? self.broker
         self.autoscale = configuration.autoscale
         let processes = configuration.concurrency ?? project.setting("worker_concurrency")?.int
-        self.concurrency = configuration.pool == .solo ? 1 : max(1, processes ?? Self.processorCount)
+        // Names that mean neither are refused when the project is loaded.
+        self.pool =
+            configuration.pool ?? project.setting("worker_pool")?.string.flatMap(PoolKind.init(rawValue:)) ?? .prefork
+        self.concurrency = self.pool == .solo ? 1 : max(1, processes ?? Self.processorCount)
         if let autoscale { self.concurrency = max(1, autoscale.minimum) }
         self.prefetchMultiplier =
             configuration.prefetchMultiplier ?? project.setting("worker_prefetch_multiplier")?.int ?? 4

@@ -24,6 +24,13 @@ enum System {
         return (Descriptor(ends[0]), Descriptor(ends[1]))
     }
 
+    /// A pipe for what a process writes, if that is relayed.
+    static func outputPipe(
+        _ output: PoolConfiguration.Output
+    ) throws(PoolError) -> (reading: Descriptor, writing: Descriptor)? {
+        output == .relayed ? try self.pipe() : nil
+    }
+
     /// CLOCK_MONOTONIC in nanoseconds.
     static var now: UInt64 { cpool_uptime() }
 }
@@ -55,8 +62,9 @@ struct MainProcess {
     let pid: Int32
     let control: Descriptor
     let spawns: Descriptor
-    let standardOutput: Descriptor
-    let standardError: Descriptor
+    /// Ends of pipes, if output is relayed.
+    let standardOutput: Descriptor?
+    let standardError: Descriptor?
 
     /// What the interpreter is told to run. The package's folder comes last in the search path, and by an argument, so
     /// that nothing of it shows in the environment of what the user's code starts.
@@ -67,14 +75,14 @@ struct MainProcess {
     static func start(_ configuration: PoolConfiguration) throws(PoolError) -> MainProcess {
         let control = try System.pair(sequenced: false)
         let spawns = try System.pair(sequenced: true)
-        let output = try System.pipe()
-        let error = try System.pipe()
+        let output = try System.outputPipe(configuration.output)
+        let error = try System.outputPipe(configuration.output)
         let null = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC))
         guard null.number >= 0 else { throw .system(call: "open /dev/null", errno: errno) }
         let arguments =
             [configuration.python] + configuration.interpreterArguments + ["-c", program, configuration.runtime]
         let environment = configuration.environment.map { "\($0.key)=\($0.value)" }
-        let standard = [null.number, output.writing.number, error.writing.number]
+        let standard = [null.number, output?.writing.number ?? STDOUT_FILENO, error?.writing.number ?? STDERR_FILENO]
         let inherited = [control.1.number, spawns.1.number]
         var pid: Int32 = 0
         let result = withCStrings(arguments) { arguments in
@@ -95,8 +103,8 @@ struct MainProcess {
             pid: pid,
             control: control.0,
             spawns: spawns.0,
-            standardOutput: output.reading,
-            standardError: error.reading
+            standardOutput: output?.reading,
+            standardError: error?.reading
         )
     }
 

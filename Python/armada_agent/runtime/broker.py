@@ -1,0 +1,88 @@
+"""The broker settings of a project as URLs that leave nothing to be looked up elsewhere."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+from urllib.parse import quote
+
+from .errors import LoadError
+
+AMQP = ("amqp", "pyamqp", "librabbitmq")
+AMQP_TLS = ("amqps",)
+SSL_OPTIONS = ("ca_certs", "certfile", "keyfile", "cert_reqs", "server_hostname")
+
+
+def brokers(app: Any) -> dict[str, list[str]]:
+    """URLs to consume from and to publish to, each in the order of the failover list. They hold secrets."""
+    read = urls(app.connection_for_read(heartbeat=app.conf.broker_heartbeat), "broker_url")
+    write = urls(app.connection_for_write(heartbeat=app.conf.broker_heartbeat), "broker_write_url")
+    return {"broker_read_url": read, "broker_write_url": write}
+
+
+def urls(connection: Any, setting: str) -> list[str]:
+    """kombu knows what the URLs and the settings beside them come to; it connects nowhere for this."""
+    found = [url(connection, setting)]
+    for alternate in connection.alt[1:]:
+        connection.switch(alternate)
+        found.append(url(connection, setting))
+    return found
+
+
+def url(connection: Any, setting: str) -> str:
+    """The URL of the broker that the connection is set to."""
+    transport = connection.transport_cls
+    if transport not in (*AMQP, *AMQP_TLS):
+        shown = transport if isinstance(transport, str) else f"{transport.__module__}:{transport.__qualname__}"
+        raise LoadError(
+            "invalid",
+            f"{setting}: found a broker of the kind {shown!r}, expected amqp:// or amqps://, RabbitMQ's; "
+            "for other brokers, use celery worker",
+        )
+    if callable(connection.password) or connection.credential_provider is not None:
+        raise LoadError(
+            "invalid",
+            f"{setting}: found a password that is computed, expected text: the agent connects by itself; "
+            "put the password into the URL, or use celery worker",
+        )
+    options = [("heartbeat", str(int(connection.heartbeat or 0)))]
+    if connection.connect_timeout:
+        options.append(("connection_timeout", str(float(connection.connect_timeout))))
+    if connection.login_method:
+        options.append(("login_method", str(connection.login_method)))
+    tls = connection.ssl or (transport in AMQP_TLS)
+    if isinstance(tls, dict):
+        options += tls_options(tls, setting)
+    scheme = "amqps" if tls else "amqp"
+    user = quote(connection.userid or "guest", safe="")
+    password = quote(connection.password or "guest", safe="")
+    host = connection.hostname or "localhost"
+    host = f"[{host}]" if ":" in host else quote(host, safe="")
+    port = connection.port or (5671 if tls else 5672)
+    path = connection.virtual_host or "/"
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options)
+    return f"{scheme}://{user}:{password}@{host}:{port}/{quote(path, safe='')}?{query}"
+
+
+def tls_options(options: dict[str, Any], setting: str) -> list[tuple[str, str]]:
+    """`broker_use_ssl`, or a URL's `ssl_…` options: arguments of Python's `ssl`, by either's names."""
+    found = []
+    unknown = []
+    for name, value in options.items():
+        name = name.removeprefix("ssl_")
+        if value is None:
+            continue
+        if name == "cert_reqs":
+            lenient = value == ssl.CERT_NONE or str(value).upper() in ("CERT_NONE", "NONE")
+            found.append(("ssl_cert_reqs", "CERT_NONE" if lenient else "CERT_REQUIRED"))
+        elif name in SSL_OPTIONS:
+            found.append((f"ssl_{name}", str(value)))
+        elif name not in ("check_hostname", "ssl_version"):
+            unknown.append(name)
+    if unknown:
+        raise LoadError(
+            "invalid",
+            f"broker_use_ssl ({setting}): found {', '.join(sorted(unknown))}, expected only "
+            f"{', '.join(SSL_OPTIONS)}: the agent connects by itself, with TLS 1.2 or later",
+        )
+    return found

@@ -1,0 +1,75 @@
+import Celery
+public import CeleryWorker
+import Glibc
+import JSON
+public import Logging
+public import NIOCore
+import PythonPool
+
+/// A worker for any Celery project: what `celery -A MODULE worker` runs.
+public struct CeleryApp: Sendable {
+    private let configuration: CeleryAppConfiguration
+    private let environment: [String: String]
+    private let eventLoop: any EventLoop
+    private let logger: Logger
+
+    /// - Parameter environment: of this process; the Python processes inherit it.
+    public init(
+        configuration: CeleryAppConfiguration,
+        environment: [String: String],
+        on eventLoop: any EventLoop,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.environment = environment
+        self.eventLoop = eventLoop
+        self.logger = logger
+    }
+
+    /// Works until it is asked to stop.
+    /// - Parameter shutdownRequests: SIGTERM and the like, as they come.
+    /// - Throws: ``StartupError``, or what made going on impossible.
+    public func run(
+        shutdownRequests: AsyncStream<Worker.ShutdownRequest>
+    ) async throws -> Worker.Ending {
+        let pidFile = try self.configuration.pidFile.map { path in
+            try PidFile(self.configuration.nodeName.expanding(path))
+        }
+        defer { pidFile?.remove() }
+        let locator = PythonLocator(environment: self.environment)
+        let worker = Worker(
+            configuration: self.configuration.worker,
+            pool: PoolConfiguration(
+                python: try locator.python(configured: self.configuration.python),
+                runtime: try locator.runtime(),
+                environment: self.environment.merging(self.configuration.celeryVariables) { $1 },
+                output: .inherited
+            ),
+            eventLoop: self.eventLoop,
+            logger: self.logger
+        )
+        return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
+            group.addTask {
+                for await request in shutdownRequests { await worker.requestShutdown(request) }
+                return nil
+            }
+            group.addTask {
+                try await worker.run { pool in
+                    try Manifest(parsing: try await pool.load(self.configuration.loadRequest.encoded))
+                }
+            }
+            defer { group.cancelAll() }
+            while let ending = try await group.next() {
+                if let ending { return ending }
+            }
+            return .warm
+        }
+    }
+
+    /// As Python's `socket.gethostname()` tells it.
+    public static var hostName: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
