@@ -17,7 +17,7 @@ extension Worker {
             "clock": .string(String(self.clock.value)),
             "uptime": .int(Int64(self.wallClock() - self.statistics.startedAt)),
             "pool": [
-                "implementation": .string(self.configuration.pool.implementation),
+                "implementation": .string((self.settings?.pool ?? .prefork).implementation),
                 "max-concurrency": .int(Int64(workers.count)),
                 "processes": .array(workers.map { .int(Int64($0.pid)) }),
                 "max-tasks-per-child": self.project?.manifest.maximumTasksPerChild.map { .int(Int64($0)) } ?? "N/A",
