@@ -24,6 +24,10 @@ enum LogKeys {
     static let limit = "limit_seconds"
     static let processes = "processes"
     static let file = "file"
+    static let scheduled = "scheduled"
+    static let limited = "rate_limited"
+    static let reserved = "reserved"
+    static let pythonCalls = "python_calls"
     static let attempt = "attempt"
     static let retryIn = "retry_in_seconds"
 }

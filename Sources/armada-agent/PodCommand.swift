@@ -15,11 +15,11 @@ struct PodCommand: AsyncParsableCommand {
 
     func run() async throws {
         let environment = Environment.current
-        let status = await Self.run(environment: environment)
-        Glibc.exit(status)
+        let signals = ShutdownSignals(environment: environment)
+        signals.exit(await Self.run(environment: environment, signals: signals))
     }
 
-    private static func run(environment: [String: String]) async -> Int32 {
+    private static func run(environment: [String: String], signals: ShutdownSignals) async -> Int32 {
         do {
             let configuration = try AgentConfiguration(environment: environment)
             LoggingSystem.bootstrap { label in
@@ -33,9 +33,8 @@ struct PodCommand: AsyncParsableCommand {
                 on: group.next(),
                 logger: Logger(label: "armada-agent")
             )
-            let signals = ShutdownSignals()
             return try await signals.forwarding { requests in
-                switch try await pod.run(shutdownRequests: requests) {
+                switch try await pod.run(requests: requests) {
                 case .warm: ExitStatus.success.rawValue
                 case .cold: ExitStatus.cold.rawValue
                 }

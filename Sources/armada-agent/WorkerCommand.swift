@@ -24,10 +24,16 @@ struct WorkerCommand: AsyncParsableCommand {
     var options: CeleryAppOptions
 
     func run() async throws {
-        Glibc.exit(await Self.run(self.options, environment: Environment.current))
+        let environment = Environment.current
+        let signals = ShutdownSignals(environment: environment)
+        signals.exit(await Self.run(self.options, environment: environment, signals: signals))
     }
 
-    private static func run(_ options: CeleryAppOptions, environment: [String: String]) async -> Int32 {
+    private static func run(
+        _ options: CeleryAppOptions,
+        environment: [String: String],
+        signals: ShutdownSignals
+    ) async -> Int32 {
         do {
             let configuration = try CeleryAppConfiguration(options, environment: environment)
             try configuration.enterProcess()
@@ -40,9 +46,8 @@ struct WorkerCommand: AsyncParsableCommand {
                 on: group.next(),
                 logger: Logger(label: "armada-agent")
             )
-            let signals = ShutdownSignals()
             return try await signals.forwarding { requests in
-                switch try await app.run(shutdownRequests: requests) {
+                switch try await app.run(requests: requests) {
                 case .warm: ExitStatus.success.rawValue
                 case .cold: ExitStatus.cold.rawValue
                 }

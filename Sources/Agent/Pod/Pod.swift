@@ -42,10 +42,10 @@ public struct Pod: Sendable {
     }
 
     /// Works until it is asked to stop.
-    /// - Parameter shutdownRequests: SIGTERM and the like, as they come.
+    /// - Parameter requests: what signals ask for, as they come.
     /// - Throws: ``StartupError``, or what made going on impossible.
     public func run(
-        shutdownRequests: AsyncStream<Worker.ShutdownRequest>
+        requests: AsyncStream<Worker.OperatorRequest>
     ) async throws -> Worker.Ending {
         let locator = PythonLocator(environment: self.environment)
         let python = try locator.python(configured: self.configuration.python)
@@ -58,7 +58,7 @@ public struct Pod: Sendable {
         )
         return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
             group.addTask {
-                for await request in shutdownRequests { await worker.requestShutdown(request) }
+                for await request in requests { await worker.perform(request) }
                 return nil
             }
             group.addTask {

@@ -31,12 +31,12 @@ extension Worker {
         }
         switch self.ledger.receive(message, options: options, token: token) {
         case .submit(let id):
-            guard !self.isDiscarded(id, at: .receipt) else { return }
-            self.announce(id)
-            self.dispatch(id)
+            guard !self.isDiscarded(id, message, at: .receipt) else { return }
+            self.announce(id, message)
+            self.dispatch(id, message)
         case .schedule(let id, let due):
-            guard !self.isDiscarded(id, at: .receipt) else { return }
-            self.announce(id)
+            guard !self.isDiscarded(id, message, at: .receipt) else { return }
+            self.announce(id, message)
             // A message must not hold on to the whole buffer that it was read into for as long as it waits.
             self.ledger.detach(id)
             self.setDeadline(id, due: due)
@@ -52,18 +52,17 @@ extension Worker {
         }
     }
 
-    private func announce(_ id: Job.ID) {
-        if self.listens(to: "task_received"), let job = self.ledger[id] {
-            self.fire("task_received", ["id": .string(job.message.id), "headers": JSON(job.message.headers)])
+    private func announce(_ id: Job.ID, _ message: TaskMessage) {
+        if self.listens(to: "task_received") {
+            self.fire("task_received", ["id": .string(message.id), "headers": JSON(message.headers)])
         }
         self.sendReceived(id)
     }
 
     /// A job is ready: it goes to the pool, unless its task's rate limit holds it back.
-    func dispatch(_ id: Job.ID) {
-        guard let job = self.ledger[id] else { return }
-        if self.rates.isLimited(job.message.task) {
-            self.hold(job)
+    func dispatch(_ id: Job.ID, _ message: TaskMessage) {
+        if self.rates.isLimited(message.task) {
+            self.hold(id, message)
         } else {
             self.submit(id)
         }
@@ -72,7 +71,7 @@ extension Worker {
 
     /// Hands a job to the pool, unless it has expired or was revoked.
     func submit(_ id: Job.ID) {
-        guard let job = self.ledger[id], !self.isDiscarded(id, at: .start) else { return }
+        guard let job = self.ledger[id], !self.isDiscarded(id, job.message, at: .start) else { return }
         // It may yet expire while it waits for a Python worker.
         if let expires = job.message.expires { self.setDeadline(id, due: expires) }
         let request = job.message.marshalled(hostname: self.nodeName)
@@ -149,9 +148,9 @@ extension Worker {
         let now = self.wallClock()
         var hasChanged = false
         while let id = self.deadlines.popDue(by: now) {
-            if self.ledger.due(id) {
+            if self.ledger.due(id), let job = self.ledger[id] {
                 hasChanged = true
-                self.dispatch(id)
+                self.dispatch(id, job.message)
             } else if let job = self.ledger[id], let expires = job.message.expires, expires < now,
                 job.phase == .limited || self.pool.assumeIsolated({ $0.withdraw(id) })
             {

@@ -21,14 +21,14 @@ extension Worker {
     }
 
     /// A job of a task with a rate limit goes to the pool now, or waits here.
-    func hold(_ job: Job) {
-        self.ledger.hold(job.id)
-        self.rates.hold(job.id, task: job.message.task)
+    func hold(_ id: Job.ID, _ message: TaskMessage) {
+        self.ledger.hold(id)
+        self.rates.hold(id, task: message.task)
         // What waits may expire.
-        if let expires = job.message.expires { self.setDeadline(job.id, due: expires) }
+        if let expires = message.expires { self.setDeadline(id, due: expires) }
         self.ratesDue()
-        if self.ledger[job.id]?.phase == .limited {
-            self.ledger.detach(job.id)
+        if self.ledger[id]?.phase == .limited {
+            self.ledger.detach(id)
             self.updatePrefetch()
         }
         self.armTimer()

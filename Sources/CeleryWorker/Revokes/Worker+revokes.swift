@@ -38,16 +38,16 @@ extension RevokedTasks.Bounds {
 
 extension Worker {
     /// Gives a job up if it has expired or was revoked. Returns whether it did.
-    func isDiscarded(_ id: Job.ID, at stage: DiscardStage) -> Bool {
-        guard let job = self.ledger[id], let reason = self.discardReason(job, at: stage) else { return false }
+    func isDiscarded(_ id: Job.ID, _ message: TaskMessage, at stage: DiscardStage) -> Bool {
+        guard let reason = self.discardReason(message, at: stage) else { return false }
         self.discard(id, reason)
         return true
     }
 
-    private func discardReason(_ job: Job, at stage: DiscardStage) -> DiscardReason? {
-        if let expires = job.message.expires, self.wallClock() > expires { return .expired }
-        if self.revokedTasks.contains(job.message.id) { return .revoked }
-        if stage == .start, let stamp = self.revokedStamps.match(job.message) {
+    private func discardReason(_ message: TaskMessage, at stage: DiscardStage) -> DiscardReason? {
+        if let expires = message.expires, self.wallClock() > expires { return .expired }
+        if self.revokedTasks.contains(message.id) { return .revoked }
+        if stage == .start, let stamp = self.revokedStamps.match(message) {
             return .revokedByStamp(header: stamp.header, value: stamp.value)
         }
         return nil
