@@ -92,7 +92,10 @@ let package = Package(
         ),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["Agent", "JSON", nioCore, nioPosix, logging, subprocess, system],
+            dependencies: [
+                "Agent", "Celery", "CeleryWorker", "JSON", argumentParser, nioCore, nioPosix, logging, subprocess,
+                system,
+            ],
             swiftSettings: settings
         ),
     ]

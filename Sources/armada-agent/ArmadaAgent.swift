@@ -1,11 +1,18 @@
+import Agent
 import ArgumentParser
 
-/// The command line: without a subcommand, the pod's main job.
 @main
+enum Main {
+    static func main() async {
+        await ArmadaAgent.main(CeleryAppOptions.arguments(Array(CommandLine.arguments.dropFirst())))
+    }
+}
+
+/// The command line: without a subcommand, the pod's main job.
 struct ArmadaAgent: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "armada-agent",
-        abstract: "Runs the jobs of an Armada run, as a Celery worker on RabbitMQ.",
+        abstract: "A Celery worker on RabbitMQ: for an Armada run, or for any Celery project.",
         discussion: """
             Without a subcommand this is the main job of a pod: it reads its task definition from Redis under RUN_ID + POD_INDEX, executes the \
             project's code in Python, and works on the queue RUN_ID until the orchestrator ends the run. All is configured by environment \

@@ -70,4 +70,16 @@ struct ControlTests {
     func nodeNames(text: String, expected: String) {
         #expect(NodeName(expanding: text, hostName: "box.example.org").description == expected)
     }
+
+    @Test(
+        "names of files are expanded for the parent process",
+        arguments: [
+            ("/log/%n.log", "/log/w1.log"), ("%h", "box.example.org"), ("%d", "example.org"),
+            ("%p", "w1@box.example.org"),
+            ("%n-%i%I%%", "w1-0%"), ("%z%", "%z%"),
+        ]
+    )
+    func fileNames(text: String, expected: String) {
+        #expect(NodeName(name: "w1", host: "box.example.org").expanding(text) == expected)
+    }
 }

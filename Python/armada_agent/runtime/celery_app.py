@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import TracebackType
 from typing import Any
 
 from .errors import LoadError
@@ -32,26 +33,35 @@ def find(request: dict[str, Any]) -> Any:
     try:
         app = find_app(name)
     except ModuleNotFoundError as error:
-        if error.name and (name.split(":")[0] + ".").startswith(error.name + "."):
-            raise LoadError(
-                "import_error",
-                f"-A: found no module {error.name!r} in {folder} or on Python's path, expected MODULE or MODULE:APP; "
-                "--workdir names the folder to look in",
-            ) from None
+        if wrong := not_found(name, str(error.name), folder):
+            raise wrong from None
         raise
     except AttributeError as error:
-        if error.__traceback__ is not None and is_celerys(error.__traceback__):
-            raise LoadError(
-                "import_error",
-                f"-A: found no Celery app in {name!r}, expected MODULE:APP, or a module with `app` in it",
-            ) from None
+        wrong = not_found(name, name, folder)
+        if wrong and error.__traceback__ is not None and is_celerys(error.__traceback__):
+            raise wrong from None
         raise
     if not all(hasattr(app, member) for member in ("conf", "amqp", "loader", "tasks")):
-        raise LoadError("import_error", f"-A: found a {type(app).__name__} in {name!r}, expected a Celery app")
+        raise LoadError("import_error", f"-A {name}: found a {type(app).__name__}, expected a Celery app")
     return app
 
 
-def is_celerys(trace: Any) -> bool:
+def not_found(name: str, missing: str, folder: str) -> LoadError | None:
+    """What is wrong with `-A`, if it is that: the project may miss a module of its own, too."""
+    module, _, attribute = name.partition(":")
+    if module in sys.modules and missing == name:
+        found = f"no {attribute!r} in the module {module!r}" if attribute else f"no Celery app in the module {module!r}"
+        return LoadError("import_error", f"-A {name}: found {found}, expected MODULE:APP, or a module with `app` in it")
+    if not f"{module}.".startswith(f"{missing}."):
+        return None
+    return LoadError(
+        "import_error",
+        f"-A {name}: found no module {missing!r} in {folder} or on Python's path, expected MODULE[:APP]; "
+        "--workdir names the folder to look in",
+    )
+
+
+def is_celerys(trace: TracebackType) -> bool:
     """Whether an exception was raised by Celery's or kombu's own search, not by the project's code."""
     while trace.tb_next is not None:
         trace = trace.tb_next
@@ -76,6 +86,12 @@ def read_arguments(app: Any, request: dict[str, Any], options: dict[str, Any]) -
     )
     try:
         context = command.make_context("worker", list(request.get("arguments") or ()))
+    except click.NoSuchOption as error:
+        raise LoadError(
+            "usage",
+            f"{error.option_name}: found no such option, expected one that `armada-agent worker --help` lists, "
+            "or that the project defines in app.user_options",
+        ) from None
     except click.ClickException as error:
         raise LoadError("usage", error.format_message()) from None
     options.update(context.params)
@@ -89,7 +105,7 @@ def read_arguments(app: Any, request: dict[str, Any], options: dict[str, Any]) -
         except (KeyError, ValueError) as error:
             raise LoadError(
                 "usage",
-                f"{argument!r}: found no setting of Celery's to take it for ({error}), "
+                f"{argument}: found no setting of Celery's, or no value that fits it ({error}), "
                 "expected NAMESPACE.SETTING=VALUE, such as worker.soft_shutdown_timeout=3",
             ) from None
 

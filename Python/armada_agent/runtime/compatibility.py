@@ -66,6 +66,15 @@ def problems(app: Any, options: dict[str, Any]) -> Iterator[str]:
         )
     if conf.worker_agent:
         yield f"worker_agent: found {conf.worker_agent!r}, expected none: the agent loads no boot steps"
+    if conf.get("worker_pool_start_method") not in (None, "fork"):
+        yield (
+            f"worker_pool_start_method: found {conf.worker_pool_start_method!r}, expected fork: workers are forked "
+            "from a process that has imported the project and has no threads of its own"
+        )
+    for name in ("logfile", "pidfile", "uid", "gid", "umask", "executable"):
+        # Celery's command line looks there for what is not given; here it is needed before the project is loaded.
+        if conf.get(f"worker_{name}"):
+            yield f"worker_{name}: found {conf[f'worker_{name}']!r}, expected it on the command line, as --{name}"
     for name, task in sorted(app.tasks.items()):
         for member, standard in (("Strategy", STANDARD_STRATEGY), ("Request", STANDARD_REQUEST)):
             value = getattr(task, member, standard)

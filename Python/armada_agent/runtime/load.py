@@ -151,12 +151,15 @@ def described(error: BaseException) -> LoadError:
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback below this package's own frames."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(folder):
-        trace = trace.tb_next
-    return trace
+    """The part of a traceback from the project's first own line on; the whole of it if there is none."""
+    own = trace
+    while own is not None and own.tb_frame.f_globals.get("__name__", "").split(".")[0] in LOADERS:
+        own = own.tb_next
+    return own or trace
 
+
+# The packages whose frames stand between this one and the project's code.
+LOADERS = (__name__.split(".")[0], "celery", "kombu", "importlib")
 
 CONF = (
     "broker_url broker_read_url broker_write_url broker_transport_options broker_connection_timeout "
@@ -209,6 +212,7 @@ def manifest(loaded: Loaded) -> dict[str, Any]:
     # Some settings are properties, which look at the environment, too.
     settings = {key: json_safe(getattr(conf, key)) for key in CONF if key in conf}
     settings["worker_pool"] = compatibility.pool_name(conf.worker_pool)
+    settings["worker_concurrency"] = loaded.worker.concurrency
     if not loaded.relays_output:
         settings.update(broker.brokers(app), broker_login_method=None, broker_use_ssl=False)
     tasks = {

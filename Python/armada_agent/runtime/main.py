@@ -138,12 +138,8 @@ class Main:
         try:
             request = json.loads(payload)
             loaded = load(request, self.streams)
-            options = request.get("options") or {}
-            conf = loaded.app.conf
-            self.limits = (
-                int(options.get("max_tasks_per_child") or conf.worker_max_tasks_per_child or 0),
-                int(options.get("max_memory_per_child") or conf.worker_max_memory_per_child or 0),
-            )
+            worker = loaded.worker
+            self.limits = (int(worker.max_tasks_per_child or 0), int(worker.max_memory_per_child or 0))
             result = manifest(loaded)
         except LoadError as error:
             self.fail_load(error)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from datetime import datetime, timezone
 from typing import Any
+
+
+def processes(setting: Any) -> int:
+    """What `worker_concurrency` comes to: none is one a processor, `auto` (Celery 5.7) heeds the container's limit."""
+    if setting == "auto":
+        sysinfo: Any = importlib.import_module("celery.utils.sysinfo")
+        return int(sysinfo.cpu_budget().count)
+    return int(setting or os.cpu_count() or 1)
 
 
 class WorkerStandIn:
@@ -36,7 +45,7 @@ class WorkerStandIn:
 
         self.loglevel = options.get("loglevel") or "WARNING"
         self.logfile = either("logfile", "worker_logfile")
-        self.concurrency = either("concurrency", "worker_concurrency") or os.cpu_count() or 1
+        self.concurrency = processes(either("concurrency", "worker_concurrency"))
         self.pool_cls = either("pool", "worker_pool")
         self.autoscale = options.get("autoscale")
         self.task_events = either("task_events", "worker_send_task_events")

@@ -123,6 +123,10 @@ public struct Pod: Sendable {
             "broker_url": .string(self.configuration.rabbitMQURL),
             "hostname": .string(self.workerConfiguration.nodeName.description),
             "queues": [.string(definition.runID)],
+            "options": [
+                "concurrency": .int(Int64(self.configuration.concurrency)),
+                "prefetch_multiplier": .int(Int64(self.configuration.prefetchMultiplier)),
+            ],
         ]
         return try Manifest(parsing: try await pool.load(request.encoded))
     }
