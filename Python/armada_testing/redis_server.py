@@ -23,6 +23,11 @@ class Redis:
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Redis:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Starts it, again on the same port after `stop`, and then empty."""
         server = shutil.which("redis-server")
         if server is None:
             raise NotReady("Redis is not installed: run scripts/setup or `apt install redis-server`")
@@ -45,12 +50,14 @@ class Redis:
             resources.enter_context(process)
             process.wait_ready(self._answers, 20, "Redis answers")
             self._resources = resources.pop_all()
-        return self
+
+    def stop(self) -> None:
+        self._resources.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._resources.close()
+        self.stop()
 
     def _answers(self) -> bool:
         try:

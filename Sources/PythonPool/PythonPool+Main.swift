@@ -75,7 +75,8 @@ extension PythonPool {
     ///
     /// - Parameters:
     ///   - arguments: JSON; `armada_agent/runtime/calls.py` says what each method takes.
-    ///   - deadline: After this the answer is not waited for; a `backend.*` call that hangs is ended.
+    ///   - deadline: After this the answer is not waited for. A `backend.*` call that fails, or hangs for a third of it, is made again until
+    ///     then, ten times at the most.
     /// - Returns: JSON.
     /// - Throws: ``PoolError``
     public func call(_ method: String, _ arguments: ByteBuffer, deadline: Duration) async throws -> ByteBuffer {

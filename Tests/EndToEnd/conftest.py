@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from armada_testing.agent import Agent, Kind, default_kind
+from armada_testing.gate import Gate
 from armada_testing.orchestrator import Project
 from armada_testing.processes import wait_until
 from armada_testing.rabbitmq import RabbitMQ
@@ -163,3 +164,17 @@ def fragile_run(own_broker: RabbitMQ, store: Redis, tmp_path: Path) -> Iterator[
     """A run on a broker that the test may stop."""
     with ExitStack() as resources:
         yield Run(own_broker, store, tmp_path, resources)
+
+
+@pytest.fixture
+def backend() -> Iterator[Redis]:
+    """A result backend that the test may stop."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def gate(backend: Redis) -> Iterator[Gate]:
+    gate = Gate(backend.port)
+    yield gate
+    gate.close()

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from . import wire
+from .clerk import Clerk, serve
 from .output import TextStream
 
 CONTROL_DESCRIPTOR = 3
 SPAWN_DESCRIPTOR = 4
-CLERK_BACKLOG = 1000
+# How long the end is delayed for what is being written to the result backend.
+LEAVE_SECONDS = 1.5
 
 
 @dataclass
@@ -32,13 +34,6 @@ class Child:
     pid: int
     index: int
     generation: int
-
-
-@dataclass
-class Pending:
-    """A call that the clerk has been given."""
-
-    deadline: float
 
 
 class Main:
@@ -54,9 +49,9 @@ class Main:
         self.loaded: Any = None
         self.limits = (0, 0)
         self.received = bytearray()
-        self.clerk: socket.socket | None = None
-        self.clerk_pid = 0
-        self.clerk_calls: dict[int, Pending] = {}
+        self.clerk: Clerk | None = None
+        # When the process ends, once it has been told to.
+        self.leave_at: float | None = None
         self.wakeup_read, self.wakeup_write = os.pipe()
         for descriptor in (self.wakeup_read, self.wakeup_write):
             os.set_blocking(descriptor, False)
@@ -72,36 +67,45 @@ class Main:
         poll = select.poll()
         for source in (self.control.fileno(), self.spawns.fileno(), self.wakeup_read):
             poll.register(source, select.POLLIN)
-        clerk_registered = -1
+        watched = -1
         while True:
-            clerk = self.clerk.fileno() if self.clerk is not None else -1
-            if clerk != clerk_registered:
-                if clerk_registered >= 0:
-                    poll.unregister(clerk_registered)
-                if clerk >= 0:
-                    poll.register(clerk, select.POLLIN)
-                clerk_registered = clerk
+            if watched >= 0:
+                poll.unregister(watched)
+            watched = -1
+            if self.clerk is not None and self.clerk.descriptor >= 0:
+                watched = self.clerk.descriptor
+                poll.register(watched, select.POLLIN | (select.POLLOUT if self.clerk.writes else 0))
             ready = {descriptor for descriptor, _ in poll.poll(self.timeout())}
             if self.wakeup_read in ready:
                 drain(self.wakeup_read)
             # Always: a signal that arrived while user code replaced the wake-up descriptor is not missed.
             self.reap()
-            if clerk in ready:
-                self.relay_reply()
-            self.expire_calls()
+            if self.clerk is not None:
+                self.clerk.work()
+            if self.leave_at is not None and not self.is_awaited(self.leave_at):
+                self.end()
             if self.control.fileno() in ready and not self.receive():
                 self.end()
             if self.spawns.fileno() in ready:
                 self.fork_worker()
 
+    def is_awaited(self, moment: float) -> bool:
+        """Whether there are calls that the end is to wait for, until a moment at the latest."""
+        return self.clerk is not None and bool(self.clerk.book) and time.monotonic() < moment
+
     def timeout(self) -> int:
         """How long to wait, in milliseconds."""
-        if self.clerk_calls:
-            return 50
-        return 1000 if self.children else 60000
+        seconds = 1.0 if self.children else 60.0
+        if self.clerk is not None:
+            wait = self.clerk.timeout()
+            seconds = min(seconds, seconds if wait is None else wait)
+        if self.leave_at is not None:
+            seconds = min(seconds, max(0.0, self.leave_at - time.monotonic()))
+        # Rounded up, not to wake a moment too early.
+        return math.ceil(seconds * 1000)
 
     def receive(self) -> bool:
-        """Read what has come over the control socket and act on its frames; False when the agent is gone."""
+        """Read what has come over the control socket and act on its frames; False when it is time to end."""
         data = self.control.recv(1 << 18)
         if not data:
             return False
@@ -119,7 +123,7 @@ class Main:
         return True
 
     def handle(self, kind: int, payload: bytes) -> bool:
-        """Act on one frame; False to stop."""
+        """Act on one frame; False to end at once."""
         if kind == wire.LOAD:
             self.load(payload)
         elif kind == wire.CALL:
@@ -127,7 +131,8 @@ class Main:
         elif kind == wire.RELOAD:
             self.reload(payload)
         elif kind == wire.STOP:
-            return False
+            self.leave_at = time.monotonic() + LEAVE_SECONDS
+            return self.is_awaited(self.leave_at)
         return True
 
     def load(self, payload: bytes) -> None:
@@ -168,6 +173,8 @@ class Main:
             share_memory()
         else:
             self.report_loaded(result)
+            if self.clerk is not None:
+                self.clerk.replace()
 
     def report_loaded(self, result: dict[str, Any]) -> None:
         """Report the manifest, and make ready to fork: the code that has run may have changed what that needs."""
@@ -196,7 +203,12 @@ class Main:
         start = wire.CALL_HEAD.size
         method = payload[start : start + method_length].decode("utf-8", "replace")
         if method.startswith("backend."):
-            self.hand_to_clerk(identity, milliseconds, payload)
+            if self.loaded is None:
+                self.fail_call(identity, "CallError", "nothing is loaded yet")
+                return
+            if self.clerk is None:
+                self.clerk = Clerk(self.fork_clerk, self.tell)
+            self.clerk.call(identity, milliseconds, payload)
             return
         try:
             arguments = json.loads(payload[start + method_length :] or b"null")
@@ -206,10 +218,13 @@ class Main:
             return
         wire.send_json(self.control, wire.REPLY, answer, identity.to_bytes(8, "little"))
 
+    def tell(self, kind: int, identity: int, answer: bytes) -> None:
+        """Report a call's answer: a REPLY or a CALL_FAILED frame."""
+        wire.send_frame(self.control, kind, identity.to_bytes(8, "little") + answer)
+
     def fail_call(self, identity: int, kind: str, message: str) -> None:
         """Report that a call failed."""
-        payload = identity.to_bytes(8, "little") + wire.sized(kind) + wire.sized(message)
-        wire.send_frame(self.control, wire.CALL_FAILED, payload)
+        self.tell(wire.CALL_FAILED, identity, wire.sized(kind) + wire.sized(message))
 
     def fork_worker(self) -> None:
         """Take one SPAWN message and fork the worker that it asks for."""
@@ -271,90 +286,24 @@ class Main:
         self.spawns.close()
         os.close(self.wakeup_read)
         os.close(self.wakeup_write)
-        if self.clerk is not None:
-            self.clerk.close()
+        if self.clerk is not None and self.clerk.connection is not None:
+            self.clerk.connection.close()
 
-    def hand_to_clerk(self, identity: int, milliseconds: int, payload: bytes) -> None:
-        """Queue a call for the clerk, starting it if there is none."""
-        if self.loaded is None:
-            self.fail_call(identity, "CallError", "nothing is loaded yet")
-            return
-        if len(self.clerk_calls) >= CLERK_BACKLOG:
-            self.fail_call(identity, "Overloaded", "too many backend calls are waiting")
-            return
-        if self.clerk is None:
-            self.fork_clerk()
-        clerk = self.clerk
-        if clerk is None:
-            self.fail_call(identity, "ClerkLost", "the clerk could not be started")
-            return
-        try:
-            clerk.send(payload, socket.MSG_DONTWAIT)
-        except OSError as error:
-            self.fail_call(identity, "Overloaded", f"the clerk does not take the call: {error}")
-            return
-        self.clerk_calls[identity] = Pending(time.monotonic() + milliseconds / 1000)
-
-    def fork_clerk(self) -> None:
-        """Fork the process that does the slow calls."""
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for each in (mine, theirs):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    def fork_clerk(self) -> tuple[int, socket.socket]:
+        """Fork the process that makes the slow calls."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.flush()
         pid = os.fork()
         if pid == 0:
             try:
                 mine.close()
                 self.leave_parent()
-                from .clerk import serve
-
                 serve(self.loaded, theirs)
             except BaseException as error:
                 os.write(2, f"clerk: {error!r}\n".encode(errors="replace"))
             os._exit(0)
         theirs.close()
-        self.clerk = mine
-        self.clerk_pid = pid
-
-    def relay_reply(self) -> None:
-        """Pass one answer of the clerk on."""
-        if self.clerk is None:
-            return
-        try:
-            message = self.clerk.recv(1 << 20, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            message = b""
-        if not message:
-            self.drop_clerk("the clerk process ended")
-            return
-        kind = message[0]
-        (identity,) = struct.unpack_from("<Q", message, 1)
-        if self.clerk_calls.pop(identity, None) is not None:
-            wire.send_frame(self.control, kind, message[1:])
-
-    def drop_clerk(self, reason: str) -> None:
-        """Forget the clerk; its calls fail. The next call starts another."""
-        if self.clerk is not None:
-            self.clerk.close()
-            self.clerk = None
-        if self.clerk_pid:
-            try:
-                os.kill(self.clerk_pid, signal.SIGKILL)
-                os.waitpid(self.clerk_pid, 0)
-            except OSError:
-                pass
-            self.clerk_pid = 0
-        calls, self.clerk_calls = self.clerk_calls, {}
-        for identity in calls:
-            self.fail_call(identity, "ClerkLost", reason)
-
-    def expire_calls(self) -> None:
-        """A clerk that is past a call's deadline hangs: it is replaced."""
-        now = time.monotonic()
-        if any(call.deadline < now for call in self.clerk_calls.values()):
-            self.drop_clerk("the result backend did not answer in time")
+        return pid, mine
 
     def reap(self) -> None:
         """Report the workers that have ended. Only known children: the user's code may have its own."""
@@ -379,8 +328,8 @@ class Main:
                 os.kill(child.pid, signal.SIGKILL)
             except OSError:
                 pass
-        self.clerk_calls.clear()
-        self.drop_clerk("")
+        if self.clerk is not None:
+            self.clerk.stop()
         self.flush()
         os._exit(0)
 

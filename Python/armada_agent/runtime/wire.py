@@ -118,6 +118,16 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def split_sized(data: bytes) -> list[str]:
+    """The texts that `sized` has written."""
+    texts = []
+    while data:
+        end = 4 + int.from_bytes(data[:4], "little")
+        texts.append(data[4:end].decode("utf-8", "replace"))
+        data = data[end:]
+    return texts
+
+
 def sized(text: str, limit: int = 1 << 20) -> bytes:
     """A text with its length in front, cut to `limit` bytes."""
     data = encode(text)
