@@ -57,9 +57,14 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "AgentModules",
+            dependencies: ["CPool", "Celery", "JSON", nioCore, nioPosix, logging],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Agent",
             dependencies: [
-                "AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
+                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
                 argumentParser, subprocess, system,
             ],
             swiftSettings: settings
@@ -67,7 +72,7 @@ let package = Package(
         .executableTarget(
             name: "armada-agent",
             dependencies: [
-                "Agent", "CeleryWorker", argumentParser, logging, nioCore, nioPosix,
+                "Agent", "AgentModules", "CeleryWorker", argumentParser, logging, nioCore, nioPosix,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
@@ -91,9 +96,14 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "AgentModulesTests",
+            dependencies: ["AgentModules", "Celery", "CPool", "JSON", nioCore, nioPosix, logging],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "Celery", "CeleryWorker", "JSON", argumentParser, nioCore, nioPosix, logging, subprocess,
+                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", argumentParser, nioCore, nioPosix, logging, subprocess,
                 system,
             ],
             swiftSettings: settings

@@ -49,6 +49,45 @@ int cpool_send_descriptors(int socket, const void *bytes, size_t length, const i
     return result(sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+int cpool_pass_credentials(int socket) {
+    int on = 1;
+    return result(setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+}
+
+int cpool_accept_descriptor(int socket, int *descriptor, pid_t *sender) {
+    *descriptor = -1;
+    *sender = 0;
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int) * maximumDescriptors) + CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    message.msg_control = control.space;
+    message.msg_controllen = sizeof control;
+    ssize_t received;
+    do { received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC); } while (received < 0 && errno == EINTR);
+    if (received <= 0) return result(received);
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET) continue;
+        if (header->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred credentials;
+            memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+            *sender = credentials.pid;
+        } else if (header->cmsg_type == SCM_RIGHTS) {
+            size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t index = 0; index < count; index++) {
+                int number;
+                memcpy(&number, CMSG_DATA(header) + index * sizeof(int), sizeof number);
+                // A sender of more than one is not one of ours.
+                if (*descriptor < 0) *descriptor = number; else close(number);
+            }
+        }
+    }
+    return 1;
+}
+
 int cpool_send_parts(
     int socket, const void *first, size_t firstLength, const void *second, size_t secondLength, const void *third,
     size_t thirdLength, const void *fourth, size_t fourthLength) {

@@ -10,6 +10,8 @@ public struct PoolConfiguration: Sendable {
     public var interpreterArguments: [String]
     /// Where the Python processes' standard output and error go.
     public var output: Output
+    /// Descriptors that the Python processes inherit, from 5 on; those who fork from them inherit them too.
+    public var inherited: [Int32]
     /// Jobs in the hands of a busy worker, with the one that it runs: 1 to hand over nothing in advance.
     public var depth: Int
     /// How long a worker may take to be ready, heavy imports and all, before it is killed and replaced.
@@ -35,6 +37,7 @@ public struct PoolConfiguration: Sendable {
         environment: [String: String],
         interpreterArguments: [String] = [],
         output: Output = .relayed,
+        inherited: [Int32] = [],
         depth: Int = 4,
         readyDeadline: Duration = .seconds(600),
         readDeadline: Duration = .seconds(10),
@@ -46,6 +49,7 @@ public struct PoolConfiguration: Sendable {
         self.environment = environment
         self.interpreterArguments = interpreterArguments
         self.output = output
+        self.inherited = inherited
         self.depth = depth
         self.readyDeadline = readyDeadline
         self.readDeadline = readDeadline

@@ -1,3 +1,4 @@
+import AgentModules
 import Glibc
 import Logging
 import Testing
@@ -16,10 +17,10 @@ struct ConfigurationTests {
         #expect(configuration.redis.database == 0)
         #expect(configuration.redis.tls == nil)
         #expect(configuration.redis.password == nil)
-        #expect(configuration.backendURL == "http://localhost:8000")
-        #expect(configuration.proxyProviderURL == "http://127.0.0.1:5001")
-        #expect(configuration.fingerprintProviderURL == "http://localhost:5005")
-        #expect(configuration.sqlServer.name == nil)
+        #expect(configuration.modules.backendURL == "http://localhost:8000")
+        #expect(configuration.modules.proxyProviderURL == "http://127.0.0.1:5001")
+        #expect(configuration.modules.fingerprintProviderURL == "http://localhost:5005")
+        #expect(configuration.modules.sqlServer.name == nil)
         #expect(configuration.requirements == nil)
         #expect(configuration.definitionDeadline == .seconds(60))
         #expect(configuration.drainLimit == nil)
@@ -43,13 +44,13 @@ struct ConfigurationTests {
         #expect(configuration.podIndex == "12")
         #expect(configuration.rabbitMQURL == "amqps://u:p@a/v?heartbeat=5;amqp://b")
         #expect(configuration.redis.address == "[::1]:7000")
-        #expect(configuration.backendURL == "https://b")
-        #expect(configuration.proxyProviderURL == "http://u:p@proxy:1")
-        #expect(configuration.fingerprintProviderURL == "http://f")
-        #expect(configuration.sqlServer.name == "n")
-        #expect(configuration.sqlServer.database == "d")
-        #expect(configuration.sqlServer.user == "u")
-        #expect(configuration.sqlServer.password == "p w")
+        #expect(configuration.modules.backendURL == "https://b")
+        #expect(configuration.modules.proxyProviderURL == "http://u:p@proxy:1")
+        #expect(configuration.modules.fingerprintProviderURL == "http://f")
+        #expect(configuration.modules.sqlServer.name == "n")
+        #expect(configuration.modules.sqlServer.database == "d")
+        #expect(configuration.modules.sqlServer.user == "u")
+        #expect(configuration.modules.sqlServer.password == "p w")
         #expect(configuration.requirements == "c2l4")
         #expect(configuration.redis.user == "ru")
         #expect(configuration.redis.password == "rp")
@@ -144,7 +145,7 @@ struct ConfigurationTests {
             "RUN_ID": "r", "RABBITMQ_URL": "amqp://u:\(secret)@h", "PROXY_PROVIDER_URL": "http://u:\(secret)@h",
             "SQL_SERVER_PASSWORD": secret, "REQUIREMENTS_TXT": secret, "AGENT_REDIS_PASSWORD": secret,
         ])
-        for value: Any in [configuration, configuration.redis, configuration.sqlServer] {
+        for value: Any in [configuration, configuration.redis, configuration.modules.sqlServer] {
             var dumped = ""
             dump(value, to: &dumped)
             for text in [dumped, "\(value)", String(reflecting: value)] {

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from .. import connector
 from . import wire
 from .clerk import Clerk, serve
 from .output import TextStream
@@ -386,4 +387,5 @@ def main() -> None:
     sys.stdout = sys.__stdout__ = out  # type: ignore[assignment, misc]
     sys.stderr = sys.__stderr__ = err  # type: ignore[assignment, misc]
     sys.argv = ["armada-agent"]
+    connector.inherit()
     Main([out, err]).run()

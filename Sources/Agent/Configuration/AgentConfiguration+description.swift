@@ -11,8 +11,3 @@ extension RedisConfiguration: CustomStringConvertible, CustomReflectable {
     public var description: String { "RedisConfiguration(\(self.address), database: \(self.database))" }
     public var customMirror: Mirror { Mirror(self, children: ["address": self.address, "database": self.database]) }
 }
-
-extension SQLServerConfiguration: CustomStringConvertible, CustomReflectable {
-    public var description: String { "SQLServerConfiguration(\(self.name ?? "none"))" }
-    public var customMirror: Mirror { Mirror(self, children: ["name": self.name ?? "none"]) }
-}

@@ -1,3 +1,4 @@
+public import AgentModules
 import Logging
 
 /// What the environment of a pod tells the agent. Every value is checked; what needs a server or a file to be checked
@@ -13,14 +14,8 @@ public struct AgentConfiguration: Sendable {
     public var redis: RedisConfiguration
     /// `AGENT_DEFINITION_DEADLINE`: how long the task definition is looked for.
     public var definitionDeadline: Duration
-    /// `BACKEND_URL`, of the monitoring API.
-    public var backendURL: String
-    /// `PROXY_PROVIDER_URL`: the provider, or the upstream proxy. May hold secrets.
-    public var proxyProviderURL: String
-    /// `FINGERPRINT_PROVIDER_URL`.
-    public var fingerprintProviderURL: String
-    /// The user's SQL Server.
-    public var sqlServer: SQLServerConfiguration
+    /// What the modules talk to.
+    public var modules: ModulesConfiguration
     /// `REQUIREMENTS_TXT`, still in base64; `nil` if there is nothing to install.
     public var requirements: String?
     /// `AGENT_PYTHON`: the interpreter to use, a path or a name on `PATH`.
@@ -52,15 +47,7 @@ public struct AgentConfiguration: Sendable {
         self.rabbitMQURL = reader[Variables.rabbitMQURL]
         let host = reader[Variables.redisHost]
         let port = reader[Variables.redisPort]
-        self.backendURL = reader[Variables.backendURL]
-        self.proxyProviderURL = reader[Variables.proxyProviderURL]
-        self.fingerprintProviderURL = reader[Variables.fingerprintProviderURL]
-        self.sqlServer = SQLServerConfiguration(
-            name: reader[Variables.sqlServerName],
-            database: reader[Variables.sqlServerDatabase],
-            user: reader[Variables.sqlServerUser],
-            password: reader[Variables.sqlServerPassword]
-        )
+        self.modules = ModulesConfiguration(reading: &reader)
         self.requirements = reader[Variables.requirements]
         self.redis = RedisConfiguration(host: host, port: port)
         self.redis.user = reader[Variables.redisUser]
@@ -111,13 +98,4 @@ public struct AgentConfiguration: Sendable {
         }
         return RedisConfiguration.TLS(authorities: authorities, certificate: certificate, key: key)
     }
-}
-
-/// The user's SQL Server, on port 1433; each value may be unset until it's needed.
-public struct SQLServerConfiguration: Sendable {
-    public var name: String?
-    public var database: String?
-    public var user: String?
-    /// A secret.
-    public var password: String?
 }

@@ -1,4 +1,5 @@
 import AMQP
+import AgentModules
 import Celery
 public import CeleryWorker
 import JSON
@@ -50,15 +51,26 @@ public struct Pod: Sendable {
         let locator = PythonLocator(environment: self.environment)
         let python = try locator.python(configured: self.configuration.python)
         let runtime = try locator.runtime()
+        let connector = try ModuleConnector()
+        let modules = BuiltInModules.server(self.configuration.modules, on: self.eventLoop, logger: self.logger)
         let worker = Worker(
             configuration: self.workerConfiguration,
-            pool: PoolConfiguration(python: python, runtime: runtime, environment: self.environment),
+            pool: PoolConfiguration(
+                python: python,
+                runtime: runtime,
+                environment: self.environment,
+                inherited: [connector.connecting]
+            ),
             eventLoop: self.eventLoop,
             logger: self.logger
         )
         return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
             group.addTask {
                 for await request in requests { await worker.perform(request) }
+                return nil
+            }
+            group.addTask {
+                try await modules.run(connector: connector)
                 return nil
             }
             group.addTask {

@@ -23,6 +23,12 @@ int cpool_duplicate(int descriptor);
 /// Sends one message of `length` bytes with `count` descriptors (at most 16), without blocking.
 int cpool_send_descriptors(int socket, const void *bytes, size_t length, const int *descriptors, size_t count);
 
+/// Waits for a message that carries one descriptor, and tells the process that sent it. 0 means that nobody can send any more.
+int cpool_accept_descriptor(int socket, int *descriptor, pid_t *sender);
+
+/// Has messages tell their sender's process number.
+int cpool_pass_credentials(int socket);
+
 /// Sends one message made of four parts, without blocking and without SIGPIPE.
 int cpool_send_parts(
     int socket, const void *first, size_t firstLength, const void *second, size_t secondLength, const void *third,

@@ -83,7 +83,7 @@ struct MainProcess {
             [configuration.python] + configuration.interpreterArguments + ["-c", program, configuration.runtime]
         let environment = configuration.environment.map { "\($0.key)=\($0.value)" }
         let standard = [null.number, output?.writing.number ?? STDOUT_FILENO, error?.writing.number ?? STDERR_FILENO]
-        let inherited = [control.1.number, spawns.1.number]
+        let inherited = [control.1.number, spawns.1.number] + configuration.inherited
         var pid: Int32 = 0
         let result = withCStrings(arguments) { arguments in
             withCStrings(environment) { environment in

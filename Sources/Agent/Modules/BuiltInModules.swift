@@ -1,0 +1,42 @@
+public import AgentModules
+public import Logging
+public import NIOCore
+
+/// The modules that this agent has.
+public enum BuiltInModules {
+    /// Reads what they need to know from the environment.
+    /// - Throws: every problem at once, in the order of the README's table.
+    public static func configuration(
+        environment: [String: String]
+    ) throws(ConfigurationErrors) -> ModulesConfiguration {
+        var reader = EnvironmentReader(environment)
+        let configuration = ModulesConfiguration(reading: &reader)
+        guard reader.problems.isEmpty else { throw ConfigurationErrors(problems: reader.problems) }
+        return configuration
+    }
+
+    /// A server for all of them. They use nothing until they are first called.
+    public static func server(
+        _ configuration: ModulesConfiguration,
+        on eventLoop: any EventLoop,
+        logger: Logger
+    ) -> ModuleServer {
+        ModuleServer(modules: [], eventLoop: eventLoop, logger: logger)
+    }
+}
+
+extension ModulesConfiguration {
+    init(reading reader: inout EnvironmentReader) {
+        self.init(
+            backendURL: reader[Variables.backendURL],
+            proxyProviderURL: reader[Variables.proxyProviderURL],
+            fingerprintProviderURL: reader[Variables.fingerprintProviderURL],
+            sqlServer: SQLServerConfiguration(
+                name: reader[Variables.sqlServerName],
+                database: reader[Variables.sqlServerDatabase],
+                user: reader[Variables.sqlServerUser],
+                password: reader[Variables.sqlServerPassword]
+            )
+        )
+    }
+}
