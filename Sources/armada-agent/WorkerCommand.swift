@@ -17,7 +17,8 @@ struct WorkerCommand: AsyncParsableCommand {
             line. Tasks run in prefork processes, on RabbitMQ. docs/options.md tells of each option and setting what becomes of it.
 
             AGENT_PYTHON names the interpreter, AGENT_LOG_FORMAT=json has the agent's own lines in JSON, AGENT_DRAIN_SECONDS bounds a warm shutdown.
-            """
+            """,
+        version: AgentVersion.text
     )
 
     @OptionGroup

@@ -71,11 +71,18 @@ def problems(app: Any, options: dict[str, Any]) -> Iterator[str]:
             f"worker_pool_start_method: found {conf.worker_pool_start_method!r}, expected fork: workers are forked "
             "from a process that has imported the project and has no threads of its own"
         )
+    if conf.get("task_retry_on_worker_lost"):
+        yield (
+            "task_retry_on_worker_lost: found True, expected False: the agent publishes no task anew; "
+            "task_reject_on_worker_lost has messages of lost processes go back to the broker"
+        )
     for name in ("logfile", "pidfile", "uid", "gid", "umask", "executable"):
         # Celery's command line looks there for what is not given; here it is needed before the project is loaded.
         if conf.get(f"worker_{name}"):
             yield f"worker_{name}: found {conf[f'worker_{name}']!r}, expected it on the command line, as --{name}"
     for name, task in sorted(app.tasks.items()):
+        if getattr(task, "retry_on_worker_lost", False):
+            yield f"task {name}: found retry_on_worker_lost, expected reject_on_worker_lost in its place"
         for member, standard in (("Strategy", STANDARD_STRATEGY), ("Request", STANDARD_REQUEST)):
             value = getattr(task, member, standard)
             if qualified(value) != standard:
