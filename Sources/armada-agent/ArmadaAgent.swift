@@ -24,7 +24,7 @@ struct ArmadaAgent: AsyncParsableCommand {
             Exit status: 0 after an ordered shutdown, 1 after a cold one, 64 for wrong usage, 69 when a server stayed out of reach, 70 when the project's \
             code can't be loaded, 78 for wrong or missing configuration.
             """,
-        subcommands: [PodCommand.self, WorkerCommand.self],
+        subcommands: [PodCommand.self, WorkerCommand.self, ProbeCommand.self],
         defaultSubcommand: PodCommand.self
     )
 }

@@ -61,6 +61,12 @@ public struct Pod: Sendable {
                 for await request in requests { await worker.perform(request) }
                 return nil
             }
+            if let address = self.configuration.probes {
+                group.addTask {
+                    try await ProbeServer(address, of: worker, logger: self.logger).run()
+                    return nil
+                }
+            }
             group.addTask {
                 // The requirements may bring another Celery, so Python starts after them.
                 if let requirements = self.configuration.requirements {
