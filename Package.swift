@@ -11,6 +11,7 @@ let settings: [SwiftSetting] = [
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
@@ -64,8 +65,8 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioPosix, nioSSL, logging,
-                argumentParser, subprocess, system,
+                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioHTTP1, nioPosix, nioSSL,
+                logging, argumentParser, subprocess, system,
             ],
             swiftSettings: settings
         ),
@@ -103,8 +104,8 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", argumentParser, nioCore, nioPosix, logging, subprocess,
-                system,
+                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", argumentParser, nioCore, nioHTTP1, nioPosix, logging,
+                subprocess, system,
             ],
             swiftSettings: settings
         ),

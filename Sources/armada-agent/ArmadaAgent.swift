@@ -25,7 +25,7 @@ struct ArmadaAgent: AsyncParsableCommand {
             code can't be loaded, 78 for wrong or missing configuration.
             """,
         version: AgentVersion.text,
-        subcommands: [PodCommand.self, WorkerCommand.self, ModulesCommand.self],
+        subcommands: [PodCommand.self, WorkerCommand.self, ModulesCommand.self, ProbeCommand.self],
         defaultSubcommand: PodCommand.self
     )
 }

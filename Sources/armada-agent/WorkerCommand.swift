@@ -16,7 +16,8 @@ struct WorkerCommand: AsyncParsableCommand {
             environment variables that Celery knows for its options (CELERY_WORKER_CONCURRENCY and the like) count where neither is given on the command \
             line. Tasks run in prefork processes, on RabbitMQ. docs/options.md tells of each option and setting what becomes of it.
 
-            AGENT_PYTHON names the interpreter, AGENT_LOG_FORMAT=json has the agent's own lines in JSON, AGENT_DRAIN_SECONDS bounds a warm shutdown.
+            AGENT_PYTHON names the interpreter, AGENT_LOG_FORMAT=json has the agent's own lines in JSON, AGENT_DRAIN_SECONDS bounds a warm shutdown, \
+            AGENT_HTTP_PORT has probes and metrics answered.
             """,
         version: AgentVersion.text
     )

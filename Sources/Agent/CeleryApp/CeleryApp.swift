@@ -53,6 +53,12 @@ public struct CeleryApp: Sendable {
                 for await request in requests { await worker.perform(request) }
                 return nil
             }
+            if let address = self.configuration.probes {
+                group.addTask {
+                    try await ProbeServer(address, of: worker, logger: self.logger).run()
+                    return nil
+                }
+            }
             group.addTask {
                 try await worker.run { pool in
                     try Manifest(parsing: try await pool.load(self.configuration.loadRequest.encoded))

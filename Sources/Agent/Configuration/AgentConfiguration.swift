@@ -26,6 +26,8 @@ public struct AgentConfiguration: Sendable {
     public var prefetchMultiplier: Int
     /// `AGENT_DRAIN_SECONDS`: how long a warm shutdown waits for running jobs; `nil` is as long as they take.
     public var drainLimit: Duration?
+    /// `AGENT_HTTP_PORT` and `AGENT_HTTP_HOST`: where probes are answered; `nil` for nowhere.
+    public var probes: ProbeServer.Address?
     /// `AGENT_LOG_LEVEL`.
     public var logLevel: Logger.Level
     /// `AGENT_LOG_FORMAT`.
@@ -68,6 +70,7 @@ public struct AgentConfiguration: Sendable {
         self.prefetchMultiplier = reader[Variables.prefetchMultiplier]
         let drain = reader[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
+        self.probes = ProbeServer.Address(reading: &reader)
         self.logLevel = reader[Variables.logLevel]
         self.logFormat = reader[Variables.logFormat]
     }

@@ -194,6 +194,21 @@ enum Variables {
         shown: "`0`",
         "Seconds that a warm shutdown waits for running jobs before it turns cold; 0 is as long as they take."
     )
+    static let httpPort = EnvironmentVariable(
+        "AGENT_HTTP_PORT",
+        ValueFormat<Int>.number(1...65535).optional,
+        default: nil,
+        shown: "off",
+        "Where `/livez`, `/readyz`, `/startupz` and `/metrics` are answered over HTTP."
+    )
+    static let httpHost = EnvironmentVariable(
+        "AGENT_HTTP_HOST",
+        .host,
+        // Orchestrators and Prometheus ask a pod by its own address, and nothing that is answered is a secret.
+        default: "0.0.0.0",
+        shown: "`0.0.0.0`",
+        "The address to listen on for that; `::` for IPv6 too."
+    )
     static let logLevel = EnvironmentVariable(
         "AGENT_LOG_LEVEL",
         ValueFormat<Logger.Level>.choice,
@@ -215,7 +230,8 @@ enum Variables {
         fingerprintProviderURL.row, sqlServerName.row, sqlServerDatabase.row, sqlServerUser.row, sqlServerPassword.row,
         requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row, redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row, python.row,
-        concurrency.row, prefetchMultiplier.row, drainSeconds.row, logLevel.row, logFormat.row,
+        concurrency.row, prefetchMultiplier.row, drainSeconds.row, httpPort.row, httpHost.row, logLevel.row,
+        logFormat.row,
     ]
 }
 

@@ -69,6 +69,12 @@ public struct Pod: Sendable {
                 for await request in requests { await worker.perform(request) }
                 return nil
             }
+            if let address = self.configuration.probes {
+                group.addTask {
+                    try await ProbeServer(address, of: worker, logger: self.logger).run()
+                    return nil
+                }
+            }
             group.addTask {
                 try await modules.run(connector: connector)
                 return nil

@@ -45,10 +45,8 @@ extension Worker {
         for purpose: String,
         on connection: AMQPConnection
     ) async throws -> Bool {
-        let channel = try await connection.openChannel()
         do {
-            try await channel.declare(topology)
-            try await channel.close()
+            try await connection.withChannel { try await $0.declare(topology) }
             return true
         } catch let error as AMQPError where error.code == .channelClosedByBroker {
             self.logger.error(

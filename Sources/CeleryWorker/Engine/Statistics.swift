@@ -3,8 +3,10 @@ import Glibc
 
 /// What this worker counts.
 public struct Statistics: Sendable {
-    /// Ended tasks by name, as `celery inspect stats` shows them.
-    public internal(set) var total: [String: Int] = [:]
+    /// Tasks by name.
+    public internal(set) var tasks: [String: TaskStatistics] = [:]
+    /// Messages from task queues.
+    public internal(set) var received = 0
     /// Messages that could not be run as a task.
     public internal(set) var refused = 0
     /// Jobs whose Python worker died.
@@ -18,7 +20,10 @@ public struct Statistics: Sendable {
     init() { self.startedAt = Self.wallClock() }
 
     /// How many tasks have ended.
-    public var processed: Int { self.total.values.reduce(0, +) }
+    public var processed: Int { self.tasks.values.reduce(0) { $0 + $1.ended } }
+
+    /// Ended tasks by name, as `celery inspect stats` shows them.
+    public var total: [String: Int] { self.tasks.mapValues(\.ended).filter { $0.value > 0 } }
 
     /// As Python's `time.timezone // 3600` has it, or its `altzone` in summer (`celery/utils/time.py`, `utcoffset`).
     static func hoursWestOfUTC() -> Int {
@@ -28,7 +33,16 @@ public struct Statistics: Sendable {
         return Int((Double(-local.tm_gmtoff) / 3600).rounded(.down))
     }
 
-    mutating func ended(_ task: String) { self.total[task, default: 0] += 1 }
+    /// - Parameter runtime: in seconds; `nil` where the task was cut short or never ran.
+    mutating func ended(_ task: String, _ ending: JobEnding, runtime: Double? = nil) {
+        guard let state = TaskStatistics.State(ending) else { return }
+        self.tasks[task, default: TaskStatistics()].add(state, runtime: runtime)
+    }
+
+    /// A task was revoked, or has expired.
+    mutating func revoked(_ task: String, whileItRan: Bool) {
+        self.tasks[task, default: TaskStatistics()].add(whileItRan ? .terminated : .revoked)
+    }
 
     /// Seconds since 1970.
     public static func wallClock() -> EpochSeconds {

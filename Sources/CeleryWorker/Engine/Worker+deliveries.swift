@@ -9,6 +9,7 @@ extension Worker {
     /// A delivery has come from one of the task queues. Called on the event loop.
     func received(_ delivery: Delivery) {
         guard let project, self.phase <= .running else { return }
+        self.statistics.received += 1
         do throws(MessageProblem) {
             let reading = try TaskMessage.read(
                 properties: delivery.properties,

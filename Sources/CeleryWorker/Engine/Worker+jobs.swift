@@ -40,7 +40,7 @@ extension Worker {
         guard let conclusion = self.ledger.conclude(id, ending) else { return self.jobHasEnded() }
         self.storeWhatPythonCouldNot(outcome, of: conclusion.job)
         if let settle = conclusion.settle { self.settle(settle) }
-        self.statistics.ended(conclusion.job.message.task)
+        self.statistics.ended(conclusion.job.message.task, ending, runtime: runtime > 0 ? runtime : nil)
         self.sendEnded(conclusion, outcome: outcome, runtime: runtime)
         if self.configuration.logsEachTask, case .success(let result) = outcome {
             var metadata = self.metadata(of: conclusion.job.message)
@@ -84,7 +84,7 @@ extension Worker {
         if conclusion.isRequeued {
             self.sendTaskEvent(.taskRejected, of: conclusion.job) { $0.add("requeue", true) }
         } else {
-            self.statistics.ended(conclusion.job.message.task)
+            self.statistics.ended(conclusion.job.message.task, .workerLost)
             let text = "Worker exited prematurely: \(exit.exit) Job: \(id)."
             self.failed(conclusion, type: "WorkerLostError", arguments: [.string(text)])
         }

@@ -29,7 +29,8 @@ public actor Worker {
         case cold
     }
 
-    enum Phase: Sendable, Comparable {
+    public enum Phase: Sendable, Comparable {
+        /// It has not consumed yet.
         case starting
         case running
         /// No further job is started; those that run may end.

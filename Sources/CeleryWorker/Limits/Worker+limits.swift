@@ -38,6 +38,7 @@ extension Worker {
     /// (`celery/worker/request.py`, `on_timeout` and `on_failure`)
     private func hardLimitReached(_ id: Job.ID, _ limit: Double) {
         guard let conclusion = self.ledger.conclude(id, .timedOut) else { return }
+        self.statistics.ended(conclusion.job.message.task, .timedOut)
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.limit] = "\(limit)"
         self.logger.error("hard time limit exceeded: the task's process is killed", metadata: metadata)

@@ -4,6 +4,9 @@ struct RateLimiter: Sendable {
 
     var isEmpty: Bool { self.buckets.isEmpty }
 
+    /// How many jobs are held back.
+    var count: Int { self.buckets.values.reduce(0) { $0 + $1.waiting.count } }
+
     /// How many waiting messages raise the prefetch count, so that tasks of other kinds are not kept away by them: for each kind what can be run within ten
     /// minutes, since RabbitMQ takes messages back that are held much longer (its `consumer_timeout` is 30 minutes), and a thousand in all.
     var prefetchAllowance: Int {

@@ -72,6 +72,7 @@ extension Worker {
     func announceRevoked(_ conclusion: Ledger.Conclusion, reason: String, signal: Int32?, isExpired: Bool) {
         if let settle = conclusion.settle { self.settle(settle) }
         let job = conclusion.job
+        self.statistics.revoked(job.message.task, whileItRan: signal != nil)
         self.sendTaskEvent(.taskRevoked, of: job) { event in
             event.add("terminated", signal != nil)
             event.add("signum", signal.map(Int.init))

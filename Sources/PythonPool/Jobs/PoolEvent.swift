@@ -137,7 +137,7 @@ public struct PoolOutput: Sendable, Hashable {
 
 /// What one worker is doing.
 public struct WorkerStatus: Sendable, Hashable {
-    public enum State: Sendable, Hashable {
+    public enum State: Sendable, Hashable, CaseIterable {
         case starting
         case idle
         case busy
