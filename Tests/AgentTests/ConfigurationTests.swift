@@ -23,6 +23,7 @@ struct ConfigurationTests {
         #expect(configuration.requirements == nil)
         #expect(configuration.definitionDeadline == .seconds(60))
         #expect(configuration.drainLimit == nil)
+        #expect(configuration.maximumDeliveries == nil)
         #expect(configuration.logLevel == .info)
         #expect(configuration.logFormat == .text)
     }
@@ -37,8 +38,8 @@ struct ConfigurationTests {
             "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru", "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
             "AGENT_REDIS_TLS": "Yes", "AGENT_REDIS_TLS_CA": "/ca", "AGENT_REDIS_TLS_CERT": "/cert",
             "AGENT_REDIS_TLS_KEY": "/key", "AGENT_REDIS_TIMEOUT": "1.5", "AGENT_DEFINITION_DEADLINE": "0",
-            "AGENT_PYTHON": "python3.12", "AGENT_DRAIN_SECONDS": "30", "AGENT_LOG_LEVEL": "DEBUG",
-            "AGENT_LOG_FORMAT": "json",
+            "AGENT_PYTHON": "python3.12", "AGENT_DRAIN_SECONDS": "30", "AGENT_MAX_DELIVERIES": "4",
+            "AGENT_LOG_LEVEL": "DEBUG", "AGENT_LOG_FORMAT": "json",
         ])
         #expect(configuration.podIndex == "12")
         #expect(configuration.rabbitMQURL == "amqps://u:p@a/v?heartbeat=5;amqp://b")
@@ -61,6 +62,7 @@ struct ConfigurationTests {
         #expect(configuration.definitionDeadline == .zero)
         #expect(configuration.python == "python3.12")
         #expect(configuration.drainLimit == .seconds(30))
+        #expect(configuration.maximumDeliveries == 4)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
     }

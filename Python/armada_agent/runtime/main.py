@@ -159,7 +159,8 @@ class Main:
 
     def reload(self, payload: bytes) -> None:
         """Import modules, anew if asked to, and report the manifest as it is then, or what is wrong."""
-        from .load import LoadError, described, manifest
+        from .errors import LoadError
+        from .load import described, manifest
         from .reloading import import_modules
 
         gc.unfreeze()

@@ -80,6 +80,8 @@ public struct CeleryAppConfiguration: Sendable {
     var python: String?
     /// `AGENT_DRAIN_SECONDS`.
     var drainLimit: Duration?
+    /// `AGENT_MAX_DELIVERIES`.
+    var maximumDeliveries: Int?
 
     /// - Parameters:
     ///   - environment: of this process; it also holds Celery's variables for options that are not given.
@@ -164,6 +166,8 @@ public struct CeleryAppConfiguration: Sendable {
         self.python = variables[Variables.python]
         let drain = variables[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
+        let deliveries = variables[Variables.maximumDeliveries]
+        self.maximumDeliveries = deliveries == 0 ? nil : deliveries
         guard reader.problems.isEmpty else { throw OptionProblems(problems: reader.problems) }
         guard variables.problems.isEmpty else { throw ConfigurationErrors(problems: variables.problems) }
     }

@@ -31,6 +31,8 @@ public struct AgentConfiguration: Sendable {
     public var prefetchMultiplier: Int
     /// `AGENT_DRAIN_SECONDS`: how long a warm shutdown waits for running jobs; `nil` is as long as they take.
     public var drainLimit: Duration?
+    /// `AGENT_MAX_DELIVERIES`: after how many lost Python workers a message is set aside; `nil` for never.
+    public var maximumDeliveries: Int?
     /// `AGENT_LOG_LEVEL`.
     public var logLevel: Logger.Level
     /// `AGENT_LOG_FORMAT`.
@@ -81,6 +83,8 @@ public struct AgentConfiguration: Sendable {
         self.prefetchMultiplier = reader[Variables.prefetchMultiplier]
         let drain = reader[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
+        let deliveries = reader[Variables.maximumDeliveries]
+        self.maximumDeliveries = deliveries == 0 ? nil : deliveries
         self.logLevel = reader[Variables.logLevel]
         self.logFormat = reader[Variables.logFormat]
     }
