@@ -25,6 +25,7 @@ struct ConfigurationTests {
         #expect(configuration.definitionDeadline == .seconds(60))
         #expect(configuration.drainLimit == nil)
         #expect(configuration.probes == nil)
+        #expect(configuration.maximumDeliveries == nil)
         #expect(configuration.logLevel == .info)
         #expect(configuration.logFormat == .text)
     }
@@ -39,7 +40,8 @@ struct ConfigurationTests {
             "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru", "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
             "AGENT_REDIS_TLS": "Yes", "AGENT_REDIS_TLS_CA": "/ca", "AGENT_REDIS_TLS_CERT": "/cert",
             "AGENT_REDIS_TLS_KEY": "/key", "AGENT_REDIS_TIMEOUT": "1.5", "AGENT_DEFINITION_DEADLINE": "0",
-            "AGENT_PYTHON": "python3.12", "AGENT_DRAIN_SECONDS": "30", "AGENT_LOG_LEVEL": "DEBUG",
+            "AGENT_PYTHON": "python3.12", "AGENT_DRAIN_SECONDS": "30", "AGENT_MAX_DELIVERIES": "4",
+            "AGENT_LOG_LEVEL": "DEBUG",
             "AGENT_LOG_FORMAT": "json", "AGENT_HTTP_PORT": "8080", "AGENT_HTTP_HOST": "::",
         ])
         #expect(configuration.podIndex == "12")
@@ -64,6 +66,7 @@ struct ConfigurationTests {
         #expect(configuration.python == "python3.12")
         #expect(configuration.drainLimit == .seconds(30))
         #expect(configuration.probes == ProbeServer.Address(host: "::", port: 8080))
+        #expect(configuration.maximumDeliveries == 4)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.logFormat == .json)
     }

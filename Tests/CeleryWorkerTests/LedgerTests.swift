@@ -76,6 +76,7 @@ struct LedgerTests {
             Case(options: late, ending: .rejected(requeue: true), settlement: .reject(requeue: true)),
             Case(options: late, ending: .rejected(requeue: false), settlement: .reject(requeue: false)),
             Case(options: late, ending: .revoked, settlement: .acknowledge),
+            Case(options: rejects, ending: .republished, settlement: .acknowledge),
             Case(options: late, ending: .undecodable, settlement: .acknowledge),
             Case(options: late, ending: .malformed, settlement: .reject(requeue: false)),
         ]

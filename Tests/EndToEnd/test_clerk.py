@@ -41,7 +41,7 @@ class Desk:
         if pid == 0:
             try:
                 mine.close()
-                serve(Loaded(self.app, worker=None, relays_output=True), theirs)  # type: ignore[arg-type]
+                serve(Loaded(self.app, worker=None, relays_output=False), theirs)  # type: ignore[arg-type]
             finally:
                 os._exit(0)
         theirs.close()

@@ -1,8 +1,8 @@
 """Calls of the agent's modules, from any thread, from asyncio, and from processes that user code forks.
 
-A call takes a connection of this process that is free, or asks for a new one: it makes a pair of sockets and sends one of
-them over the connector, which all Python processes of an agent share. A connection has one call at a time. What interrupts
-a call (a time limit, Ctrl-C, a cancelled asyncio task) closes its connection, and the agent gives the call up.
+A call takes a connection of this process that is free, or asks for a new one: it makes a pair of sockets and sends one
+of them over the connector, which all Python processes of an agent share. A connection has one call at a time. What
+interrupts a call (a time limit, Ctrl-C, a cancelled asyncio task) closes its connection, and the agent gives it up.
 """
 
 from __future__ import annotations

@@ -42,6 +42,23 @@ public struct FieldTable: Sendable, Equatable, ExpressibleByDictionaryLiteral {
         }
     }
 
+    /// Removes all fields of these names; the others stay byte for byte.
+    public mutating func remove(_ names: String...) {
+        var kept = ByteBuffer()
+        var reader = self.encoded
+        while reader.readableBytes > 0 {
+            let start = reader.readerIndex
+            guard let length = reader.readInteger(as: UInt8.self), let name = reader.readSlice(length: Int(length)),
+                FieldCoding.skip(in: &reader)
+            else { break }
+            guard !names.contains(where: { name.hasSameBytes(as: $0) }) else { continue }
+            if let field = self.encoded.getSlice(at: start, length: reader.readerIndex - start) {
+                kept.writeImmutableBuffer(field)
+            }
+        }
+        self.encoded = kept
+    }
+
     /// Appends a field. A name longer than a short string holds (255 bytes) is cut.
     public mutating func append(_ name: String, _ value: FieldValue) {
         self.encoded.writeShortString(name)

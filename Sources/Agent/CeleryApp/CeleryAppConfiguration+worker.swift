@@ -48,6 +48,7 @@ extension CeleryAppConfiguration {
             stateFile: self.stateFile.map(self.nodeName.expanding),
             purgesQueues: self.purgesQueues,
             drainTimeout: self.drainLimit.map { Double($0.components.seconds) },
+            maximumDeliveries: self.maximumDeliveries,
             logsEachTask: self.logLevel.level <= .info
         )
     }

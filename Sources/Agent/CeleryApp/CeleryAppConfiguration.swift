@@ -82,6 +82,8 @@ public struct CeleryAppConfiguration: Sendable {
     var drainLimit: Duration?
     /// `AGENT_HTTP_PORT` and `AGENT_HTTP_HOST`: where probes are answered; `nil` for nowhere.
     var probes: ProbeServer.Address?
+    /// `AGENT_MAX_DELIVERIES`.
+    var maximumDeliveries: Int?
 
     /// - Parameters:
     ///   - environment: of this process; it also holds Celery's variables for options that are not given.
@@ -167,6 +169,8 @@ public struct CeleryAppConfiguration: Sendable {
         let drain = variables[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
         self.probes = ProbeServer.Address(reading: &variables)
+        let deliveries = variables[Variables.maximumDeliveries]
+        self.maximumDeliveries = deliveries == 0 ? nil : deliveries
         guard reader.problems.isEmpty else { throw OptionProblems(problems: reader.problems) }
         guard variables.problems.isEmpty else { throw ConfigurationErrors(problems: variables.problems) }
     }

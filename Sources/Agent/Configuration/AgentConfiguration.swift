@@ -28,6 +28,8 @@ public struct AgentConfiguration: Sendable {
     public var drainLimit: Duration?
     /// `AGENT_HTTP_PORT` and `AGENT_HTTP_HOST`: where probes are answered; `nil` for nowhere.
     public var probes: ProbeServer.Address?
+    /// `AGENT_MAX_DELIVERIES`: after how many lost Python workers a message is set aside; `nil` for never.
+    public var maximumDeliveries: Int?
     /// `AGENT_LOG_LEVEL`.
     public var logLevel: Logger.Level
     /// `AGENT_LOG_FORMAT`.
@@ -71,6 +73,8 @@ public struct AgentConfiguration: Sendable {
         let drain = reader[Variables.drainSeconds]
         self.drainLimit = drain == .zero ? nil : drain
         self.probes = ProbeServer.Address(reading: &reader)
+        let deliveries = reader[Variables.maximumDeliveries]
+        self.maximumDeliveries = deliveries == 0 ? nil : deliveries
         self.logLevel = reader[Variables.logLevel]
         self.logFormat = reader[Variables.logFormat]
     }

@@ -209,6 +209,14 @@ enum Variables {
         shown: "`0.0.0.0`",
         "The address to listen on for that; `::` for IPv6 too."
     )
+    static let maximumDeliveries = EnvironmentVariable(
+        "AGENT_MAX_DELIVERIES",
+        .number(0...1_000_000),
+        default: 0,
+        shown: "`0`",
+        "After how many lost Python workers a message that would be run again (`reject_on_worker_lost`) is set aside, in the queue "
+            + "`<its queue>.set-aside`; 0 for never."
+    )
     static let logLevel = EnvironmentVariable(
         "AGENT_LOG_LEVEL",
         ValueFormat<Logger.Level>.choice,
@@ -230,8 +238,8 @@ enum Variables {
         fingerprintProviderURL.row, sqlServerName.row, sqlServerDatabase.row, sqlServerUser.row, sqlServerPassword.row,
         requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row, redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row, python.row,
-        concurrency.row, prefetchMultiplier.row, drainSeconds.row, httpPort.row, httpHost.row, logLevel.row,
-        logFormat.row,
+        concurrency.row, prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, httpPort.row, httpHost.row,
+        logLevel.row, logFormat.row,
     ]
 }
 

@@ -103,7 +103,8 @@ public struct Pod: Sendable {
             pool: .prefork,
             concurrency: self.configuration.concurrency,
             prefetchMultiplier: self.configuration.prefetchMultiplier,
-            drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) }
+            drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) },
+            maximumDeliveries: self.configuration.maximumDeliveries
         )
     }
 

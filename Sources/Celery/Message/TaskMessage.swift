@@ -18,12 +18,15 @@ public struct TaskMessage: Sendable {
         public var routingKey: String
         public var priority: UInt8?
         public var redelivered: Bool
+        /// The queue that it was taken from; tasks are not told.
+        public var queue: String
 
-        public init(exchange: String, routingKey: String, priority: UInt8?, redelivered: Bool) {
+        public init(exchange: String, routingKey: String, priority: UInt8?, redelivered: Bool, queue: String = "") {
             self.exchange = exchange
             self.routingKey = routingKey
             self.priority = priority
             self.redelivered = redelivered
+            self.queue = queue
         }
     }
 

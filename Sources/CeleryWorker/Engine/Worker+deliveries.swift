@@ -7,19 +7,19 @@ import PythonPool
 
 extension Worker {
     /// A delivery has come from one of the task queues. Called on the event loop.
-    func received(_ delivery: Delivery) {
+    func received(_ delivery: Delivery, from queue: String) {
         guard let project, self.phase <= .running else { return }
         self.statistics.received += 1
         do throws(MessageProblem) {
             let reading = try TaskMessage.read(
                 properties: delivery.properties,
                 body: delivery.body,
-                deliveryInfo: TaskMessage.DeliveryInfo(delivery),
+                deliveryInfo: TaskMessage.DeliveryInfo(delivery, queue: queue),
                 registry: project.registry
             )
             switch reading {
             case .task(let message, let options): self.accept(message, options: options, token: delivery.token)
-            case .needsPython: self.decodeInPython(delivery)
+            case .needsPython: self.decodeInPython(delivery, from: queue)
             }
         } catch {
             self.refuse(delivery, error)
@@ -122,7 +122,7 @@ extension Worker {
     }
 
     /// Only Python can read the body of this message of protocol 1; it does so in its own time.
-    private func decodeInPython(_ delivery: Delivery) {
+    private func decodeInPython(_ delivery: Delivery, from queue: String) {
         self.background { worker in
             do {
                 let payload = try await worker.decode(delivery)
@@ -131,7 +131,7 @@ extension Worker {
                     payload: payload,
                     properties: delivery.properties,
                     body: delivery.body,
-                    deliveryInfo: TaskMessage.DeliveryInfo(delivery),
+                    deliveryInfo: TaskMessage.DeliveryInfo(delivery, queue: queue),
                     registry: project.registry
                 )
                 guard case .task(let message, let options) = reading else { return }
@@ -167,12 +167,13 @@ extension Worker {
 }
 
 extension TaskMessage.DeliveryInfo {
-    init(_ delivery: Delivery) {
+    init(_ delivery: Delivery, queue: String) {
         self.init(
             exchange: delivery.exchange,
             routingKey: delivery.routingKey,
             priority: delivery.properties.priority,
-            redelivered: delivery.redelivered
+            redelivered: delivery.redelivered,
+            queue: queue
         )
     }
 }

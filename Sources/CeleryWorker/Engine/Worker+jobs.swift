@@ -71,9 +71,18 @@ extension Worker {
         self.logger.error("\(problem)", metadata: self.metadata(of: job.message))
     }
 
-    /// A Python worker has died with a job (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
+    /// A Python worker has died with a job.
     private func lost(_ id: Job.ID, _ exit: WorkerExit) {
         self.runningLimits.ended(id)
+        if let copy = self.copyOfLost(id, exit) {
+            self.republish(copy, of: id, exit)
+        } else {
+            self.concludeLost(id, exit)
+        }
+    }
+
+    /// Settles a lost job as Celery does (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
+    func concludeLost(_ id: Job.ID, _ exit: WorkerExit) {
         guard let conclusion = self.ledger.conclude(id, .workerLost) else { return self.jobHasEnded() }
         self.statistics.lost += 1
         if let settle = conclusion.settle { self.settle(settle) }
@@ -85,10 +94,14 @@ extension Worker {
             self.sendTaskEvent(.taskRejected, of: conclusion.job) { $0.add("requeue", true) }
         } else {
             self.statistics.ended(conclusion.job.message.task, .workerLost)
-            let text = "Worker exited prematurely: \(exit.exit) Job: \(id)."
-            self.failed(conclusion, type: "WorkerLostError", arguments: [.string(text)])
+            self.failed(conclusion, lostBy: exit)
         }
         self.jobHasEnded()
+    }
+
+    func failed(_ conclusion: Ledger.Conclusion, lostBy exit: WorkerExit) {
+        let text = "Worker exited prematurely: \(exit.exit) Job: \(conclusion.job.id)."
+        self.failed(conclusion, type: "WorkerLostError", arguments: [.string(text)])
     }
 
     /// Tells of a failure that no Python worker could tell of (`celery/worker/request.py`, `on_failure`).

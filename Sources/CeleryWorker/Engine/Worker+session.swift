@@ -220,7 +220,7 @@ extension Worker {
             queue: queue.name,
             noAck: queue.noAck,
             arguments: FieldTable(queue.consumerArguments),
-            onEvent: { event in self.assumeIsolated { $0.consumerEvent(event) } }
+            onEvent: { event in self.assumeIsolated { $0.consumerEvent(event, from: queue.name) } }
         )
         guard self.session?.source == session.source else { return }
         self.session?.consumerTags[queue.name] = tag
@@ -258,9 +258,9 @@ extension Worker {
         self.logger.info("no longer consuming", metadata: [LogKeys.queue: "\(queue)"])
     }
 
-    private func consumerEvent(_ event: ConsumerEvent) {
+    private func consumerEvent(_ event: ConsumerEvent, from queue: String) {
         switch event {
-        case .delivery(let delivery): self.received(delivery)
+        case .delivery(let delivery): self.received(delivery, from: queue)
         case .cancelledByBroker(let tag):
             // The queue is gone or has moved: a new session declares it anew and finds out.
             self.logger.warning("the broker has cancelled a consumer", metadata: [LogKeys.queue: "\(tag)"])

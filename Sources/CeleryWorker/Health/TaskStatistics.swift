@@ -21,7 +21,8 @@ public struct TaskStatistics: Sendable, Equatable {
             case .ignored: self = .ignored
             case .rejected: self = .rejected
             case .revoked: self = .terminated
-            case .undecodable, .malformed: return nil
+            // Its message has gone back to the queue, and the task with it.
+            case .republished, .undecodable, .malformed: return nil
             }
         }
     }

@@ -21,4 +21,6 @@ public enum JobEnding: Sendable, Equatable {
     case timedOut
     /// It was ended on request.
     case revoked
+    /// The worker's process died, and another message has taken this one's place.
+    case republished
 }

@@ -101,6 +101,17 @@ struct FieldTableTests {
         [1, 0x61, UInt8(ascii: "D"), 0, 0, 0, 0],  // a decimal cut short
     ]
 
+    @Test("removing fields leaves the others as they were, byte for byte")
+    func removal() {
+        var table: FieldTable = [
+            "a": .uint8(1), "CC": .array([.string("x")]), "a": .void, "b": .table(["a": .bool(true)]),
+        ]
+        table.remove("a", "CC", "absent")
+        #expect(table == ["b": .table(["a": .bool(true)])])
+        table.remove("b")
+        #expect(table.isEmpty)
+    }
+
     @Test("32 levels may nest, 33 may not", arguments: [true, false])
     func depth(_ usesArrays: Bool) throws {
         func nested(_ levels: Int) -> FieldTable {
