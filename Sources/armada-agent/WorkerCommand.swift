@@ -44,6 +44,7 @@ struct WorkerCommand: AsyncParsableCommand {
             let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
             let app = CeleryApp(
                 configuration: configuration,
+                commandLine: Array(CommandLine.arguments.dropFirst()),
                 environment: environment,
                 on: group.next(),
                 logger: Logger(label: "armada-agent")

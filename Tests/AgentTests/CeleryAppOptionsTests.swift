@@ -107,7 +107,7 @@ struct CeleryAppOptionsTests {
         #expect(worker.sendsTaskEvents == true && worker.purgesQueues)
         #expect(worker.gossips && !worker.mingles && worker.heartbeatInterval == 3)
         #expect(worker.stateFile == "/s-example.com")
-        let options = found.loadRequest["options"]
+        let options = found.loadRequest(commandLine: [])["options"]
         #expect(options?["disable_prefetch"]?.bool == true)
         #expect(options?["max_tasks_per_child"]?.int == 7)
         #expect(options?["max_memory_per_child"]?.int == 1000)

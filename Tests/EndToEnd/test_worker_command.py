@@ -266,6 +266,15 @@ def test_purge(project: Project) -> None:
     assert not project.journal.entries("start", n=1)
 
 
+def test_a_queue_of_the_workers_own(project: Project) -> None:
+    project.append("app.conf.worker_direct = True\n")
+    node = f"direct@{socket.gethostname()}"
+    queue = f"{node}.dq2"
+    project.worker("-Q", project.queue, node=node, queue=queue)
+    project.client.send_task("work", kwargs={"n": 1}, exchange="C.dq2", routing_key=node)
+    project.journal.wait_for("end", n=1)
+
+
 # Processes.
 
 
@@ -287,6 +296,23 @@ def test_solo(project: Project) -> None:
     assert "solo" in stats[worker.node]["pool"]["implementation"]
     project.send(n=1)
     project.journal.wait_for("end", n=1)
+
+
+@pytest.mark.usefixtures("ours")
+def test_settings_in_place_of_options(project: Project) -> None:
+    project.append(
+        "app.conf.update(worker_pool='solo', worker_prefetch_multiplier=3, worker_send_task_events=True,\n"
+        "                task_time_limit=50, task_soft_time_limit=40, worker_max_tasks_per_child=9)\n"
+    )
+    worker = project.worker()
+    worker.wait_answers(project.client)
+    stats = (project.client.control.inspect([worker.node], timeout=5).stats() or {})[worker.node]
+    assert "solo" in stats["pool"]["implementation"]
+    assert (stats["pool"]["max-concurrency"], stats["prefetch_count"]) == (1, 3)
+    assert stats["pool"]["timeouts"] == [40, 50]
+    assert stats["pool"]["max-tasks-per-child"] == 9
+    answer = project.client.control.enable_events(destination=[worker.node], reply=True, timeout=5)
+    assert answer == [{worker.node: {"ok": "task events already enabled"}}]
 
 
 def test_processes_are_replaced_after_their_number_of_tasks(project: Project) -> None:
@@ -594,6 +620,14 @@ WRONGS = [
     ),
     Wrong("another broker", 78, ("broker_url", "redis", "celery worker"), ("-A", "proj", "-b", "redis://localhost/0")),
     Wrong("a broker in memory", 78, ("broker_url", "memory"), environment={"PROJECT_BROKER": "memory://"}),
+    Wrong("a wrong password", 78, ("broker_url", "ACCESS_REFUSED"), environment={"PROJECT_BROKER": "{wrong}"}),
+    Wrong(
+        "a broker out of reach",
+        69,
+        ("broker_url", "127.0.0.1:1"),
+        environment={"PROJECT_BROKER": "amqp://127.0.0.1:1"},
+        code="app.conf.broker_connection_retry_on_startup = False\n",
+    ),
     Wrong("a ciphers option", 78, ("broker_use_ssl", "ciphers"), code="app.conf.broker_use_ssl = {'ciphers': 'x'}\n"),
     Wrong("a bootstep", 78, ("app.steps['worker']", "proj.Probe"), code=STEP),
     Wrong("a request class", 78, ("proj.special", "proj:Mine"), code=STRATEGY),
@@ -621,12 +655,14 @@ WRONGS = [
 @pytest.mark.parametrize("wrong", WRONGS, ids=lambda wrong: wrong.name)
 def test_what_is_wrong_is_told(project: Project, wrong: Wrong) -> None:
     project.append(wrong.code)
-    status, output = project.run(*wrong.arguments, environment=wrong.environment)
+    wrong_url = project.broker.url.replace("guest:guest", "guest:not-the-one")
+    environment = {name: value.format(wrong=wrong_url) for name, value in wrong.environment.items()}
+    status, output = project.run(*wrong.arguments, environment=environment)
     assert status == wrong.status, output
     for text in wrong.says:
         assert text in output, output
     assert "Fatal error" not in output
-    assert "guest:guest" not in output
+    assert "guest:guest" not in output and "not-the-one" not in output
 
 
 @pytest.mark.usefixtures("ours")

@@ -15,9 +15,34 @@ SSL_OPTIONS = ("ca_certs", "certfile", "keyfile", "cert_reqs", "server_hostname"
 
 def brokers(app: Any) -> dict[str, list[str]]:
     """URLs to consume from and to publish to, each in the order of the failover list. They hold secrets."""
-    read = urls(app.connection_for_read(heartbeat=app.conf.broker_heartbeat), "broker_url")
-    write = urls(app.connection_for_write(heartbeat=app.conf.broker_heartbeat), "broker_write_url")
-    return {"broker_read_url": read, "broker_write_url": write}
+    conf = app.conf
+    found = {}
+    for setting, connect in (
+        ("broker_read_url", app.connection_for_read),
+        ("broker_write_url", app.connection_for_write),
+    ):
+        value = getattr(conf, setting)
+        # What the project has written counts for a message, not what stands for it.
+        name = "broker_url" if value == conf.broker_url else setting
+        check_transports(value, conf.broker_transport, name)
+        found[setting] = urls(connect(heartbeat=conf.broker_heartbeat), name)
+    return found
+
+
+def check_transports(value: Any, transport: Any, setting: str) -> None:
+    """Refuse other brokers before kombu imports what they need."""
+    texts = value.split(";") if isinstance(value, str) else value or ()
+    schemes = [str(text).partition("://")[0].strip() for text in texts if "://" in str(text)]
+    if transport:
+        # Then kombu looks at no scheme.
+        schemes = [str(transport)]
+    for scheme in schemes:
+        if scheme not in (*AMQP, *AMQP_TLS):
+            raise LoadError(
+                "invalid",
+                f"{setting}: found a broker of the kind {scheme!r}, expected amqp:// or amqps://, RabbitMQ's; "
+                "for other brokers, use celery worker",
+            )
 
 
 def urls(connection: Any, setting: str) -> list[str]:
@@ -31,14 +56,6 @@ def urls(connection: Any, setting: str) -> list[str]:
 
 def url(connection: Any, setting: str) -> str:
     """The URL of the broker that the connection is set to."""
-    transport = connection.transport_cls
-    if transport not in (*AMQP, *AMQP_TLS):
-        shown = transport if isinstance(transport, str) else f"{transport.__module__}:{transport.__qualname__}"
-        raise LoadError(
-            "invalid",
-            f"{setting}: found a broker of the kind {shown!r}, expected amqp:// or amqps://, RabbitMQ's; "
-            "for other brokers, use celery worker",
-        )
     if callable(connection.password) or connection.credential_provider is not None:
         raise LoadError(
             "invalid",
@@ -50,7 +67,7 @@ def url(connection: Any, setting: str) -> str:
         options.append(("connection_timeout", str(float(connection.connect_timeout))))
     if connection.login_method:
         options.append(("login_method", str(connection.login_method)))
-    tls = connection.ssl or (transport in AMQP_TLS)
+    tls = connection.ssl or connection.transport_cls in AMQP_TLS
     if isinstance(tls, dict):
         options += tls_options(tls, setting)
     scheme = "amqps" if tls else "amqp"

@@ -70,22 +70,41 @@ def is_celerys(trace: TracebackType) -> bool:
 
 
 def read_arguments(app: Any, request: dict[str, Any], options: dict[str, Any]) -> None:
-    """What follows Celery's own options on the command line: the project's own, and settings such as
-    `worker.soft_shutdown_timeout=3`. Celery has both parsed by click, so click it is."""
-    import click
-    from celery.signals import user_preload_options
-
+    """What is left of the command line when Celery's own options are taken: the project's, and settings such as
+    `worker.soft_shutdown_timeout=3`."""
     # Celery's command reads settings while it parses, so the configuration is loaded by now.
     disable_prefetch = options.get("disable_prefetch")
     app.conf.worker_disable_prefetch = app.conf.worker_disable_prefetch if disable_prefetch is None else True
+    arguments: list[str] = list(request.get("arguments") or ())
     preload = list(app.user_options.get("preload", ()))
+    parameters = [*app.user_options.get("worker", ()), *preload]
+    if parameters or any(argument.startswith("-") for argument in arguments):
+        arguments = read_own_options(app, parameters, preload, arguments, options)
+    for argument in arguments:
+        try:
+            app.config_from_cmdline([argument], namespace="worker")
+        except (KeyError, ValueError) as error:
+            raise LoadError(
+                "usage",
+                f"{argument}: found no setting of Celery's, or no value that fits it ({error}), "
+                "expected NAMESPACE.SETTING=VALUE, such as worker.soft_shutdown_timeout=3",
+            ) from None
+
+
+def read_own_options(
+    app: Any, parameters: list[Any], preload: list[Any], arguments: list[str], options: dict[str, Any]
+) -> list[str]:
+    """The project's options, which are click's as Celery has them; the arguments behind them."""
+    import click
+    from celery.signals import user_preload_options
+
     command = click.Command(
         "worker",
-        params=[*app.user_options.get("worker", ()), *preload],
+        params=parameters,
         context_settings={"allow_extra_args": True, "auto_envvar_prefix": "CELERY_WORKER", "help_option_names": []},
     )
     try:
-        context = command.make_context("worker", list(request.get("arguments") or ()))
+        context = command.make_context("worker", arguments)
     except click.NoSuchOption as error:
         raise LoadError(
             "usage",
@@ -96,18 +115,9 @@ def read_arguments(app: Any, request: dict[str, Any], options: dict[str, Any]) -
         raise LoadError("usage", error.format_message()) from None
     options.update(context.params)
     if preload:
-        user_preload_options.send(
-            sender=command, app=app, options={option.name: context.params[option.name] for option in preload}
-        )
-    for argument in context.args:
-        try:
-            app.config_from_cmdline([argument], namespace="worker")
-        except (KeyError, ValueError) as error:
-            raise LoadError(
-                "usage",
-                f"{argument}: found no setting of Celery's, or no value that fits it ({error}), "
-                "expected NAMESPACE.SETTING=VALUE, such as worker.soft_shutdown_timeout=3",
-            ) from None
+        values = {option.name: context.params[option.name] for option in preload}
+        user_preload_options.send(sender=command, app=app, options=values)
+    return context.args
 
 
 def check_privileges(app: Any) -> None:

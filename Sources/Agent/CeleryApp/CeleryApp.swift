@@ -9,18 +9,23 @@ import PythonPool
 /// A worker for any Celery project: what `celery -A MODULE worker` runs.
 public struct CeleryApp: Sendable {
     private let configuration: CeleryAppConfiguration
+    private let commandLine: [String]
     private let environment: [String: String]
     private let eventLoop: any EventLoop
     private let logger: Logger
 
-    /// - Parameter environment: of this process; the Python processes inherit it.
+    /// - Parameters:
+    ///   - commandLine: the arguments of this process.
+    ///   - environment: of this process; the Python processes inherit it.
     public init(
         configuration: CeleryAppConfiguration,
+        commandLine: [String],
         environment: [String: String],
         on eventLoop: any EventLoop,
         logger: Logger
     ) {
         self.configuration = configuration
+        self.commandLine = commandLine
         self.environment = environment
         self.eventLoop = eventLoop
         self.logger = logger
@@ -60,9 +65,8 @@ public struct CeleryApp: Sendable {
                 }
             }
             group.addTask {
-                try await worker.run { pool in
-                    try Manifest(parsing: try await pool.load(self.configuration.loadRequest.encoded))
-                }
+                let request = self.configuration.loadRequest(commandLine: self.commandLine).encoded
+                return try await worker.run { pool in try Manifest(parsing: try await pool.load(request)) }
             }
             defer { group.cancelAll() }
             while let ending = try await group.next() {

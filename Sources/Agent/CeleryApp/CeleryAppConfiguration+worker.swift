@@ -65,7 +65,8 @@ extension CeleryAppConfiguration {
     }
 
     /// What the Python main process is asked to load (`armada_agent/runtime/celery_app.py`).
-    var loadRequest: JSON {
+    /// - Parameter commandLine: of this process; projects look at it.
+    func loadRequest(commandLine: [String]) -> JSON {
         [
             "mode": "app",
             "app": JSON(self.app),
@@ -73,7 +74,7 @@ extension CeleryAppConfiguration {
             "queues": .array(self.queues.map(JSON.string)),
             "exclude_queues": .array(self.excludedQueues.map(JSON.string)),
             "arguments": .array(self.arguments.map(JSON.string)),
-            "argv": .array((["-A", self.app].compactMap { $0 } + ["worker"] + self.arguments).map(JSON.string)),
+            "argv": .array(commandLine.map(JSON.string)),
             "options": .object(self.celeryOptions),
         ]
     }
