@@ -287,8 +287,8 @@ extension PythonPool {
         if machine.streamClosed(key) {
             bury(key)
         } else {
-            // A worker without its stream is of no use.
-            _ = link.end(SIGKILL)
+            // A worker without its stream is of no use. As a rule it has ended by itself, and what it leaves behind is left alone.
+            _ = link.signal(SIGKILL)
         }
     }
 
