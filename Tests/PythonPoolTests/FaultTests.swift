@@ -175,9 +175,9 @@ struct FaultTests {
                         open("\(path)", "w").close()
                         time.sleep(600)
                 """
-        try await Harness.run(configure: { $0.readyDeadline = .seconds(1) }) { harness in
+        try await Harness.run { harness in
             try await harness.load(code)
-            await harness.pool.startWorkers(1)
+            await harness.pool.startWorkers(1, readyDeadline: .seconds(1))
             await harness.submit(1, "add", arguments: "[1, 1]")
             #expect(try await harness.recorder.finished(1) == .success(result: "2"))
             #expect(harness.recorder.events.compactMap(\.workerExit).first?.cause == .notReady)
