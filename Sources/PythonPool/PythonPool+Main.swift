@@ -76,7 +76,7 @@ extension PythonPool {
     /// - Parameters:
     ///   - arguments: JSON; `armada_agent/runtime/calls.py` says what each method takes.
     ///   - deadline: After this the answer is not waited for. A `backend.*` call that fails, or hangs for a third of it, is made again until
-    ///     then, ten times at the most.
+    ///     then, after pauses of up to ten seconds, forty times at the most.
     /// - Returns: JSON.
     /// - Throws: ``PoolError``
     public func call(_ method: String, _ arguments: ByteBuffer, deadline: Duration) async throws -> ByteBuffer {

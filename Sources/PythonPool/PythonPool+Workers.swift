@@ -71,9 +71,12 @@ extension PythonPool {
         var metadata: Logger.Metadata = [LogKeys.index: "\(key.slot + 1)", LogKeys.pid: "\(link?.pid ?? 0)"]
         switch machine.workers[key.slot].ending {
         case .notReady:
-            metadata[LogKeys.limit] = "\(configuration.readyDeadline)"
+            metadata[LogKeys.limit] = "\(Duration.nanoseconds(Int64(machine.limits.readyDeadline)))"
             logger.error(
-                "A Python worker isn't ready in time and is replaced: look for what hangs in a receiver of worker_process_init",
+                """
+                A Python worker isn't ready in time and is replaced: look for what hangs in a receiver of worker_process_init, \
+                or give it more time (worker_proc_alive_timeout)
+                """,
                 metadata: metadata
             )
         case .unresponsive:
@@ -287,8 +290,8 @@ extension PythonPool {
         if machine.streamClosed(key) {
             bury(key)
         } else {
-            // A worker without its stream is of no use.
-            _ = link.end(SIGKILL)
+            // A worker without its stream is of no use. As a rule it has ended by itself, and what it leaves behind is left alone.
+            _ = link.signal(SIGKILL)
         }
     }
 

@@ -121,7 +121,10 @@ public actor PythonPool {
     }
 
     /// Has so many workers run from now on; the code has to be loaded.
-    public func startWorkers(_ count: Int) {
+    ///
+    /// - Parameter readyDeadline: How long each may take to be ready; by default, as the configuration has it.
+    public func startWorkers(_ count: Int, readyDeadline: Duration? = nil) {
+        if let readyDeadline { machine.limits.readyDeadline = readyDeadline.nanoseconds }
         resize(to: count)
     }
 

@@ -151,6 +151,31 @@ struct FaultTests {
         }
     }
 
+    @Test("A worker that can't be forked is tried again")
+    func forkFails() async throws {
+        let code =
+            PoolTests.code + """
+
+                real, failures = os.fork, [11, 12]
+
+                def fork():
+                    if failures:
+                        raise OSError(failures.pop(), "not now")
+                    return real()
+
+                os.fork = fork
+                """
+        try await Harness.run { harness in
+            try await harness.load(code)
+            await harness.pool.startWorkers(1)
+            await harness.submit(1, "add", arguments: "[1, 1]")
+            #expect(try await harness.recorder.finished(1) == .success(result: "2"))
+            let exits = harness.recorder.events.compactMap(\.workerExit)
+            #expect(exits.map(\.exit) == [.code(-1), .code(-1)])
+            #expect(exits.map(\.pid) == [0, 0])
+        }
+    }
+
     @Test("A worker with a job that takes longer than the time to read one is left alone")
     func busy() async throws {
         try await Harness.run(configure: { $0.readDeadline = .milliseconds(20) }) { harness in
@@ -175,9 +200,9 @@ struct FaultTests {
                         open("\(path)", "w").close()
                         time.sleep(600)
                 """
-        try await Harness.run(configure: { $0.readyDeadline = .seconds(1) }) { harness in
+        try await Harness.run { harness in
             try await harness.load(code)
-            await harness.pool.startWorkers(1)
+            await harness.pool.startWorkers(1, readyDeadline: .seconds(1))
             await harness.submit(1, "add", arguments: "[1, 1]")
             #expect(try await harness.recorder.finished(1) == .success(result: "2"))
             #expect(harness.recorder.events.compactMap(\.workerExit).first?.cause == .notReady)

@@ -218,7 +218,8 @@ struct ReplacementTests {
                     while exitcode == 155 and not os.path.exists("\(path)"):
                         time.sleep(0.005)
                 """
-        try await Harness.run { harness in
+        // Else what it doesn't read would go to another after a while.
+        try await Harness.run(configure: { $0.readDeadline = .seconds(600) }) { harness in
             try await harness.start(code, workers: 2, options: "{\"max_tasks_per_child\": 3}")
             // One worker gets three jobs, the other one and those that follow.
             for id in 1...3 as ClosedRange<UInt64> {

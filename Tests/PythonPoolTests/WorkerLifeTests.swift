@@ -170,6 +170,19 @@ struct WorkerLifeTests {
         #expect(model.machine.failures.isEmpty)
     }
 
+    @Test("A job that leaves with the status of a recycled worker is lost by itself")
+    func leavesAsIfRecycled() {
+        var model = PoolModel(workers: 1)
+        model.submit(1)
+        model.begin(0)
+        let key = PoolMachine.Key(slot: 0, generation: 1)
+        _ = model.machine.exited(key, pid: 1, exit: .code(155))
+        let departure = model.machine.buried(key, unread: [], now: 1)
+        #expect(departure?.lost == 1)
+        #expect(departure?.exit.cause == .unasked)
+        #expect(departure?.exit.expected == false)
+    }
+
     @Test("A worker that leaves its job unread is killed, and the job goes to another; a busy one is left alone")
     func unread() {
         var model = PoolModel(workers: 2, limits: PoolMachine.Limits(readDeadline: 100))

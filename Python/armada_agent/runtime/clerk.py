@@ -23,9 +23,9 @@ from .load import Loaded
 CALL_LIMIT = 1000
 SIZE_LIMIT = 64 * 1024 * 1024
 # How often a call is made before its failure is told, and the pauses in between, in seconds.
-ATTEMPT_LIMIT = 10
+ATTEMPT_LIMIT = 40
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 10.0
 # An attempt may take this part of the time that a call has.
 ATTEMPTS_IN_TIME = 3
 

@@ -237,13 +237,19 @@ class Main:
         if self.loaded is not None and self.loaded.worker is not None:
             self.before_fork()
         self.flush()
-        pid = os.fork()
-        if pid == 0:
-            self.become_worker(index, generation, descriptors)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # No memory, or as many processes as are allowed: the agent tries again, after pauses.
+            print(f"a worker can't be forked: {error}", file=sys.stderr)
+            self.report_exit(Child(0, index, generation), -1, 0)
+        else:
+            if pid == 0:
+                self.become_worker(index, generation, descriptors)
+            self.children[pid] = Child(pid, index, generation)
+            self.control.sendall(wire.FORKED.pack(13, wire.WORKER_FORKED, index, generation, pid))
         for descriptor in descriptors:
             os.close(descriptor)
-        self.children[pid] = Child(pid, index, generation)
-        self.control.sendall(wire.FORKED.pack(13, wire.WORKER_FORKED, index, generation, pid))
 
     def before_fork(self) -> None:
         """Fire `worker_before_create_process`."""
@@ -319,9 +325,12 @@ class Main:
             del self.children[child.pid]
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-            self.control.sendall(
-                wire.EXITED.pack(21, wire.WORKER_EXITED, child.index, child.generation, child.pid, code, number)
-            )
+            self.report_exit(child, code, number)
+
+    def report_exit(self, child: Child, code: int, number: int) -> None:
+        """Report that a worker has ended, or could not be forked: its exit status, or -1, and the signal, or 0."""
+        frame = wire.EXITED.pack(21, wire.WORKER_EXITED, child.index, child.generation, child.pid, code, number)
+        self.control.sendall(frame)
 
     def end(self) -> NoReturn:
         """Leave, and take every child along."""

@@ -13,6 +13,9 @@ struct WorkerSettings: Sendable {
     var concurrency: Int
     /// 0 for no limit.
     var prefetchMultiplier: Int
+    /// How long a Python worker may take to be ready (`worker_proc_alive_timeout`). Celery's default, 4 seconds, ends workers that start slowly
+    /// again and again, so it stands for the pool's own here.
+    var readyDeadline: Duration?
     var autoscale: AutoscaleBounds?
     /// Seconds without a need for more workers after which one is let go (`AUTOSCALE_KEEPALIVE`).
     var autoscaleKeepAlive: Double
@@ -54,6 +57,9 @@ struct WorkerSettings: Sendable {
         if let autoscale { self.concurrency = max(1, autoscale.minimum) }
         self.prefetchMultiplier =
             configuration.prefetchMultiplier ?? project.setting("worker_prefetch_multiplier")?.int ?? 4
+        self.readyDeadline = project.setting("worker_proc_alive_timeout")?.double.flatMap { seconds in
+            seconds > 0 && seconds != Self.celeryReadyDeadline ? .seconds(min(seconds, 1_000_000)) : nil
+        }
         self.autoscaleKeepAlive = Self.environment("AUTOSCALE_KEEPALIVE").flatMap(Double.init) ?? 30
         self.limits = TimeLimits(
             hard: configuration.timeLimit ?? project.setting("task_time_limit")?.double,
@@ -73,6 +79,8 @@ struct WorkerSettings: Sendable {
         self.cancelsTasksOnConnectionLoss =
             project.setting("worker_cancel_long_running_tasks_on_connection_loss")?.bool ?? false
     }
+
+    private static let celeryReadyDeadline = 4.0
 
     /// As Python's `os.cpu_count()`.
     private static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

@@ -82,7 +82,7 @@ extension Worker {
                 ]
             )
         }
-        self.pool.assumeIsolated { $0.startWorkers(settings.concurrency) }
+        self.pool.assumeIsolated { $0.startWorkers(settings.concurrency, readyDeadline: settings.readyDeadline) }
         self.stateChanges.send()
     }
 

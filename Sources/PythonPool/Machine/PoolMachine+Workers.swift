@@ -131,10 +131,12 @@ extension PoolMachine {
     /// Buries a worker. `unread` are the jobs that were read back from its socket: it had not begun them.
     mutating func buried(_ key: Key, unread: [UInt64], now: UInt64) -> Departure? {
         guard workers.indices.contains(key.slot), workers[key.slot].key == key,
-            case .exited(let exit) = workers[key.slot].phase
+            case .exited(var exit) = workers[key.slot].phase
         else { return nil }
         returned(slot: key.slot, jobs: unread, now: now)
         let lost = workers[key.slot].jobs.popFirst()
+        // At a limit a worker ends between two jobs: this one's job has left with the same status.
+        if lost != nil, exit.cause == .recycled { exit.cause = .unasked }
         // There can be no others: a worker reads a job only when it has finished the last. Should a broken
         // one have done so, its jobs are as good as not begun.
         for job in workers[key.slot].jobs.reversed() { queue.prepend(job) }

@@ -93,7 +93,7 @@ struct PoolMachine {
         var longestPause: UInt64 = 30_000_000_000
     }
 
-    let limits: Limits
+    var limits: Limits
     var workers: [Worker] = []
     /// Jobs that no worker has.
     var queue: Deque<UInt64> = []
