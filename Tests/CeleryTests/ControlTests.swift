@@ -33,7 +33,7 @@ struct ControlTests {
     @Test(
         "what is no request is refused",
         arguments: [
-            "", "[]", "{}", #"{"method": 3}"#, #"{"method": "ping", "arguments": []}"#,
+            "", "[]", "{}", #"{"method": "ping", "arguments": []}"#,
             #"{"method": "ping", "destination": 4}"#,
             #"{"method": "ping", "reply_to": {"exchange": "x"}}"#,
         ]
@@ -81,5 +81,29 @@ struct ControlTests {
     )
     func fileNames(text: String, expected: String) {
         #expect(NodeName(name: "w1", host: "box.example.org").expanding(text) == expected)
+    }
+}
+
+@Suite("The arguments of commands")
+struct ControlSignatureTests {
+    @Test(
+        "wrong ones get Python's answer",
+        arguments: [
+            ("query_task", [:], "TypeError(\"query_task() missing 1 required positional argument: 'ids'\")"),
+            (
+                "terminate", [:],
+                "TypeError(\"terminate() missing 2 required positional arguments: 'signal' and 'task_id'\")"
+            ),
+            (
+                "active_queues", ["surplus": 1],
+                "TypeError(\"active_queues() got an unexpected keyword argument 'surplus'\")"
+            ),
+            ("autoscale", ["max": 3, "n": 1], "TypeError(\"autoscale() got an unexpected keyword argument 'n'\")"),
+            ("autoscale", ["max": 3], nil), ("ping", ["anything": 1], nil), ("query_task", ["ids": []], nil),
+            ("of_the_project", [:], nil),
+        ] as [(String, JSONObject, String?)]
+    )
+    func problem(command: String, arguments: JSONObject, expected: String?) {
+        #expect(ControlSignature.problem(command, arguments) == expected)
     }
 }

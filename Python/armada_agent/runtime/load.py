@@ -146,16 +146,19 @@ def described(error: BaseException) -> LoadError:
         kind = "exception"
         message = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     own = user_frames(error.__traceback__)
+    if own is None and not isinstance(error, SyntaxError):
+        # What is wrong lies in what the project's lines have set up, and the whole way there tells more than nothing.
+        own = error.__traceback__
     text = "".join(traceback.format_exception(type(error), error, own))
     return LoadError(kind, message, text)
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback from the project's first own line on; the whole of it if there is none."""
+    """The part of a traceback from the project's first own line on; None if there is none."""
     own = trace
     while own is not None and own.tb_frame.f_globals.get("__name__", "").split(".")[0] in LOADERS:
         own = own.tb_next
-    return own or trace
+    return own
 
 
 # The packages whose frames stand between this one and the project's code.

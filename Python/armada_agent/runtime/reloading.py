@@ -34,6 +34,7 @@ def unregistered(app: Any, module: str) -> Iterator[None]:
         del tasks[name]
     try:
         yield
-    except BaseException:
-        tasks.update(old)
-        raise
+    finally:
+        # What the module has not registered anew stays: a module that makes an app of its own makes a new one.
+        for name, task in old.items():
+            tasks.setdefault(name, task)

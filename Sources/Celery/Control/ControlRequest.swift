@@ -15,6 +15,8 @@ public struct ControlRequest: Sendable, Equatable {
     }
 
     public var method: String
+    /// What stands where the method's name should, as Python shows it; ``method`` is empty then.
+    public var unnamedMethod: String?
     public var arguments: JSONObject
     /// The nodes that are meant; empty for all.
     public var destination: [String]
@@ -56,9 +58,7 @@ public struct ControlRequest: Sendable, Equatable {
             throw Problem(description: error.description)
         }
         guard json.object != nil else { throw Problem(description: "\(json.kind) where an object was expected") }
-        guard let method = json["method"]?.string else {
-            throw Problem(description: "no 'method' that is a string")
-        }
+        guard let method = json["method"] else { throw Problem(description: "no 'method'") }
         switch json["arguments"] {
         case nil, .null: self.arguments = [:]
         case .object(let arguments): self.arguments = arguments
@@ -72,7 +72,8 @@ public struct ControlRequest: Sendable, Equatable {
         case let other?:
             throw Problem(description: "'destination' is \(other.kind), where a list of nodes was expected")
         }
-        self.method = method
+        self.method = method.string ?? ""
+        if method.string == nil { self.unnamedMethod = PythonRepr.value(method) }
         self.pattern = json["pattern"]?.string
         self.matcher = json["matcher"]?.string
         self.ticket = json["ticket"] ?? .null

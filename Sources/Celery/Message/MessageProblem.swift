@@ -30,19 +30,20 @@ public enum MessageProblem: Error, Sendable, Equatable {
     }
 }
 
+/// The texts begin as Celery's own do, since people search logs for them.
 extension MessageProblem: CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownMessage:
-            "received and deleted unknown message: expected a 'task' header, or a body with a 'task' member;"
+            "Received and deleted unknown message: expected a 'task' header, or a body with a 'task' member;"
                 + " wrong destination?"
-        case .undecodable(let reason): "can't decode message body: \(reason)"
+        case .undecodable(let reason): "Can't decode message body: \(reason)"
         case .contentDisallowed(let type):
-            "received invalid task message: refusing to deserialize content of type '\(type)', which accept_content does not list"
-        case .invalid(let reason): "received invalid task message: \(reason)"
-        case .malformed(let reason): "received malformed task message: \(reason)"
+            "Received invalid task message: refusing to deserialize content of type '\(type)', which accept_content does not list"
+        case .invalid(let reason): "Received invalid task message: \(reason)"
+        case .malformed(let reason): "Received malformed task message: \(reason)"
         case .unregistered(let task, _):
-            "received unregistered task of type '\(task)': the message has been rejected; is the module that defines it imported?"
+            "Received unregistered task of type '\(task)': the message has been rejected; is the module that defines it imported?"
         }
     }
 }

@@ -72,6 +72,24 @@ public struct TaskMessage: Sendable {
         self.body = body
     }
 
+    /// `eta` as events show it.
+    public var shownETA: String? { self.eta.map { self.shown($0, "eta") } }
+
+    /// `expires` as events show it.
+    public var shownExpires: String? { self.expires.map { self.shown($0, "expires") } }
+
+    /// A time keeps the offset that its sender has given it.
+    private func shown(_ time: EpochSeconds, _ header: String) -> String {
+        if let text = self.headers[header]?.string, text.count > 6 {
+            let offset = text.suffix(6).utf8
+            let isOffset =
+                [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(offset.first)
+                && offset.dropFirst(3).first == UInt8(ascii: ":")
+            if isOffset, !text.hasSuffix("00:00") { return text }
+        }
+        return ISO8601.format(time)
+    }
+
     /// Copies body and headers out of the buffer that they were read into, which they would otherwise keep in memory as a whole.
     public mutating func detach() {
         self.body = ByteBuffer(bytes: self.body.readableBytesView)

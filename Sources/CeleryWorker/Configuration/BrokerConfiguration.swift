@@ -84,7 +84,7 @@ public struct BrokerConfiguration: Sendable {
             "insist": false,
             "ssl": .bool(endpoint.tls != nil),
             "transport": "amqp",
-            "connect_timeout": .double(endpoint.connectTimeout ?? self.connectTimeout),
+            "connect_timeout": .number(endpoint.connectTimeout ?? self.connectTimeout),
             "transport_options": [:],
             "login_method": .string(endpoint.credentials.mechanism.rawValue),
             "uri_prefix": .null,
@@ -130,5 +130,12 @@ extension TLSOptions {
             )
         default: return nil
         }
+    }
+}
+
+extension JSON {
+    /// A whole number as an integer, as projects write it.
+    static func number(_ value: Double) -> JSON {
+        value == value.rounded() && abs(value) < 1e15 ? .int(Int64(value)) : .double(value)
     }
 }

@@ -9,7 +9,7 @@ extension Worker {
     // MARK: Revoking
 
     func revoke(_ arguments: JSONObject, command: String = "revoke") -> ControlAnswer {
-        guard let value = arguments["task_id"] else { return .missing("task_id", of: command) }
+        let value = arguments["task_id"] ?? .null
         let ids = Set((value.array ?? (value.isNull ? [] : [value])).map { $0.string ?? PythonRepr.value($0) })
         let endsTasks = command == "terminate" || arguments["terminate"]?.isTrue == true
         let signal: Int32
@@ -18,10 +18,11 @@ extension Worker {
         } catch {
             return .error(error.representation)
         }
-        let found = self.revoke(Array(ids), signal: endsTasks ? signal : nil)
+        // Before what becomes of the tasks themselves is written down, which tells more.
         if !ids.isEmpty {
             self.callPython("backend.revoke", ["ids": .array(ids.map(JSON.string)), "reason": "revoked"])
         }
+        let found = self.revoke(Array(ids), signal: endsTasks ? signal : nil)
         self.logger.info(
             endsTasks ? "terminating tasks" : "tasks flagged as revoked",
             metadata: [LogKeys.taskID: "\(ids.joined(separator: ", "))"]
@@ -31,7 +32,6 @@ extension Worker {
     }
 
     func revokeByStamps(_ arguments: JSONObject) -> ControlAnswer {
-        let command = "revoke_by_stamped_headers"
         var headers = JSONObject()
         switch arguments["headers"] {
         case .object(let object)?: headers = object
@@ -41,8 +41,7 @@ extension Worker {
                 guard parts.count > 1 else { return .error("IndexError('list index out of range')") }
                 headers[String(parts[0])] = .string(String(parts[1]))
             }
-        case nil: return .missing("headers", of: command)
-        case let other?: return .error("AttributeError(\"\(other.kind) has no headers\")")
+        case let other: return .error("AttributeError(\"\((other ?? .null).kind) has no headers\")")
         }
         let shown = PythonRepr.value(.object(headers))
         let endsTasks = arguments["terminate"]?.isTrue == true
@@ -63,8 +62,8 @@ extension Worker {
     // MARK: Limits
 
     func changeRateLimit(_ arguments: JSONObject) -> ControlAnswer {
-        guard let task = arguments["task_name"]?.string else { return .missing("task_name", of: "rate_limit") }
-        guard let value = arguments["rate_limit"] else { return .missing("rate_limit", of: "rate_limit") }
+        let task = arguments["task_name"]?.string ?? ""
+        let value = arguments["rate_limit"] ?? .null
         let text = value.rateLimit
         let limit: RateLimit?
         do throws(RateLimitError) {
@@ -83,7 +82,7 @@ extension Worker {
             limit == nil ? "rate limit disabled" : "new rate limit",
             metadata: [LogKeys.task: "\(task)", LogKeys.limit: "\(text ?? "")"]
         )
-        return .ok(limit == nil ? "rate limit disabled successfully" : "new rate limit set successfully")
+        return .ok(value.isTrue ? "new rate limit set successfully" : "rate limit disabled successfully")
     }
 
     func changeTimeLimit(_ arguments: JSONObject) -> ControlAnswer {
@@ -113,6 +112,9 @@ extension Worker {
     func changePool(_ command: String, _ arguments: JSONObject) -> ControlAnswer {
         guard self.autoscaler == nil else {
             return .error("\(command) is not supported with autoscale. Adjust autoscale range instead.")
+        }
+        if let value = arguments["n"], value.int == nil {
+            return .error("TypeError(\"'\(value.pythonType)' object cannot be interpreted as an integer\")")
         }
         let count = arguments["n"]?.int ?? 1
         guard count > 0 else { return .ok(command == "pool_grow" ? "pool will grow" : "pool will shrink") }
@@ -164,7 +166,7 @@ extension Worker {
     // MARK: Queues
 
     func addConsumer(_ arguments: JSONObject) -> ControlAnswer {
-        guard let queue = arguments["queue"]?.string else { return .missing("queue", of: "add_consumer") }
+        let queue = arguments["queue"]?.string ?? ""
         self.background { worker in
             do {
                 let reply = try await worker.pool.call(
@@ -184,7 +186,7 @@ extension Worker {
     }
 
     func cancelConsumer(_ arguments: JSONObject) -> ControlAnswer {
-        guard let queue = arguments["queue"]?.string else { return .missing("queue", of: "cancel_consumer") }
+        let queue = arguments["queue"]?.string ?? ""
         self.callPython("queue.remove", ["queue": .string(queue)])
         self.background { worker in
             do {
@@ -204,15 +206,22 @@ extension ControlAnswer {
     static func ok(_ text: String) -> ControlAnswer { .reply(["ok": .string(text)]) }
 
     static func error(_ text: String) -> ControlAnswer { .reply(["error": .string(text)]) }
-
-    /// As Python complains of a call without an argument that it needs.
-    static func missing(_ argument: String, of command: String) -> ControlAnswer {
-        let text = "\(command)() missing 1 required positional argument: '\(argument)'"
-        return .error("TypeError(\(PythonRepr.string(text)))")
-    }
 }
 
 extension JSON {
+    /// The name of its type in Python.
+    fileprivate var pythonType: String {
+        switch self {
+        case .null: "NoneType"
+        case .bool: "bool"
+        case .int, .bigInteger: "int"
+        case .double: "float"
+        case .string: "str"
+        case .array: "list"
+        case .object: "dict"
+        }
+    }
+
     /// Whether Python takes it for true.
     fileprivate var isTrue: Bool {
         switch self {

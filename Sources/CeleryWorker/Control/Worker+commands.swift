@@ -18,7 +18,9 @@ enum ControlAnswer {
 extension Worker {
     /// Answers the commands of `celery/worker/control.py`, by name and alias.
     func answer(_ request: ControlRequest) -> ControlAnswer {
-        switch request.method {
+        if let unnamed = request.unnamedMethod { return .error("KeyError(\(unnamed))") }
+        if let problem = ControlSignature.problem(request.method, request.arguments) { return .error(problem) }
+        return switch request.method {
         case "ping": .reply(["ok": "pong"])
         case "clock": .reply(["clock": .int(self.clock.value)])
         case "hello": .reply(self.hello(request.arguments))
@@ -170,9 +172,13 @@ extension Worker {
         )
         var reply = JSONObject()
         for id in ids {
-            guard let job = self.ledger.job(taskID: id) else { continue }
+            // Celery tells of waiting tasks since 5.7.
+            guard let job = self.ledger.job(taskID: id), !job.isWaiting || project?.isAtLeast(5, 7) == true else {
+                continue
+            }
             let status = running[id]
-            reply[id] = [status == nil ? "reserved" : "active", self.info(job, isSafe: false, status: status)]
+            let state = job.isWaiting ? "scheduled" : status == nil ? "reserved" : "active"
+            reply[id] = [.string(state), self.info(job, isSafe: false, status: status)]
         }
         return .object(reply)
     }

@@ -54,8 +54,9 @@ extension Worker {
         return [
             "total": .int(Int64(total)),
             "avg": .string(share(counts.isEmpty ? 0 : total / counts.count)),
-            "all": .string(counts.map(share).joined(separator: ", ")),
-            "raw": .string(counts.map(String.init).joined(separator: ", ")),
+            // Only those that had any.
+            "all": .string(counts.filter { $0 > 0 }.map(share).joined(separator: ", ")),
+            "raw": .string(counts.filter { $0 > 0 }.map(String.init).joined(separator: ", ")),
             "strategy": "fair",
             "inqueues": [
                 "total": .int(Int64(workers.count)),

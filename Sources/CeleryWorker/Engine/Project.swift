@@ -18,5 +18,11 @@ struct Project: Sendable {
     /// Where events are published (`event_exchange`).
     var eventExchange: String { self.setting("event_exchange")?.string ?? "celeryev" }
 
+    /// Whether the project's Celery is of this version or a later one.
+    func isAtLeast(_ major: Int, _ minor: Int) -> Bool {
+        let numbers = self.manifest.celeryVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
+        return numbers.count == 2 && (numbers[0], numbers[1]) >= (major, minor)
+    }
+
     func setting(_ name: String) -> JSON? { self.manifest.configuration[name] }
 }

@@ -96,7 +96,8 @@ extension Worker {
     /// (`celery/worker/consumer/consumer.py`).
     private func refuse(_ delivery: Delivery, _ problem: MessageProblem) {
         self.statistics.refused += 1
-        self.logger.error(
+        self.logger.log(
+            level: problem.level,
             "\(problem)",
             metadata: [
                 LogKeys.settlement: problem.settlement == .acknowledge ? "acknowledged" : "rejected",
@@ -163,6 +164,17 @@ extension Worker {
 
     func metadata(of message: TaskMessage) -> Logger.Metadata {
         [LogKeys.task: "\(message.name)", LogKeys.taskID: "\(message.id)"]
+    }
+}
+
+extension MessageProblem {
+    /// As Celery logs it.
+    var level: Logger.Level {
+        switch self {
+        case .unknownMessage: .warning
+        case .undecodable: .critical
+        case .contentDisallowed, .invalid, .malformed, .unregistered: .error
+        }
     }
 }
 

@@ -19,7 +19,9 @@ extension Worker {
             self.log(output)
         case .workerExited:
             if self.phase >= .draining { self.stateChanges.send() }
-        case .workerReady, .idle, .mainExited:
+        case .workerReady:
+            if self.phase <= .running { self.stateChanges.send() }
+        case .idle, .mainExited:
             break
         }
     }
@@ -37,9 +39,11 @@ extension Worker {
     private func finished(_ id: Job.ID, pid: Int32, outcome: PoolOutcome, runtime: Double) {
         self.runningLimits.ended(id)
         let ending = JobEnding(outcome)
-        guard let conclusion = self.ledger.conclude(id, ending) else { return self.jobHasEnded() }
+        guard let conclusion = self.ledger.conclude(id, ending) ?? self.survivors.removeValue(forKey: id) else {
+            return self.jobHasEnded()
+        }
         self.storeWhatPythonCouldNot(outcome, of: conclusion.job)
-        if let settle = conclusion.settle { self.settle(settle) }
+        self.settle(conclusion)
         self.statistics.ended(conclusion.job.message.task, ending, runtime: runtime > 0 ? runtime : nil)
         self.sendEnded(conclusion, outcome: outcome, runtime: runtime)
         if self.configuration.logsEachTask, case .success(let result) = outcome {
@@ -68,7 +72,7 @@ extension Worker {
 
     private func refused(_ job: Job, _ problem: MessageProblem) {
         self.statistics.refused += 1
-        self.logger.error("\(problem)", metadata: self.metadata(of: job.message))
+        self.logger.log(level: problem.level, "\(problem)", metadata: self.metadata(of: job.message))
     }
 
     /// A Python worker has died with a job.
@@ -83,16 +87,15 @@ extension Worker {
 
     /// Settles a lost job as Celery does (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
     func concludeLost(_ id: Job.ID, _ exit: WorkerExit) {
+        self.survivors[id] = nil
         guard let conclusion = self.ledger.conclude(id, .workerLost) else { return self.jobHasEnded() }
         self.statistics.lost += 1
-        if let settle = conclusion.settle { self.settle(settle) }
+        self.settle(conclusion)
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.reason] = "\(exit.exit)"
         metadata[LogKeys.settlement] = conclusion.isRequeued ? "back to its queue" : "failed"
         self.logger.error("a Python worker died while it ran a task", metadata: metadata)
-        if conclusion.isRequeued {
-            self.sendTaskEvent(.taskRejected, of: conclusion.job) { $0.add("requeue", true) }
-        } else {
+        if !conclusion.isRequeued {
             self.statistics.ended(conclusion.job.message.task, .workerLost)
             self.failed(conclusion, lostBy: exit)
         }
@@ -124,7 +127,15 @@ extension Worker {
         if self.phase >= .draining { self.stateChanges.send() }
     }
 
-    /// Tells the broker, over the connection that the delivery came by.
+    /// Tells the broker how a job's delivery is settled, and whoever listens to events if it is rejected.
+    func settle(_ conclusion: Ledger.Conclusion) {
+        if let settle = conclusion.settle { self.settle(settle) }
+        if conclusion.isRejected {
+            self.sendTaskEvent(.taskRejected, of: conclusion.job) { $0.add("requeue", conclusion.isRequeued) }
+        }
+    }
+
+    /// Tells the broker, over the channel that the delivery came by.
     func settle(_ action: Ledger.SettleAction) {
         guard let channel = self.session?.tasks else { return }
         let isSent = channel.assumeIsolated { channel in

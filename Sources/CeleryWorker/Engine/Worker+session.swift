@@ -197,7 +197,7 @@ extension Worker {
         guard let session, let project else { return }
         if self.phase == .starting {
             self.phase = .running
-            self.fire("worker_ready")
+            self.fireReady()
         }
         self.sendWorkerEvent(.workerOnline)
         ExecutableMemory.releaseStartupCode()
@@ -211,6 +211,18 @@ extension Worker {
                 LogKeys.celery: "\(project.manifest.celeryVersion)",
             ]
         )
+    }
+
+    /// Receivers of `worker_ready` count on workers that have been initialized.
+    private func fireReady() {
+        guard self.listens(to: "worker_ready") else { return }
+        self.background { worker in
+            try? await worker.wait { worker in
+                worker.phase > .running
+                    || worker.pool.assumeIsolated { $0.workers.allSatisfy { $0.state != .starting } }
+            }
+            worker.fire("worker_ready")
+        }
     }
 
     /// Starts a consumer of a queue.

@@ -85,6 +85,7 @@ extension Worker {
     func cancel(_ job: Job, tellsRetry: Bool) {
         guard self.ledger.forget(job.id) != nil else { return }
         self.runningLimits.ended(job.id)
+        self.statistics.ended(job.message.task, .retried)
         self.logger.warning("a running task is cut short", metadata: self.metadata(of: job.message))
         self.pool.assumeIsolated { _ = $0.kill(job: job.id, signal: SIGTERM) }
         self.sendTaskEvent(.taskCancelled, of: job) { _ in }

@@ -77,6 +77,8 @@ public actor Worker {
     var deadlines = DeadlineQueue()
     var runningLimits = RunningLimits()
     var rates = RateLimiter()
+    /// Tasks that were revoked with a signal that need not end them: how each ends is still told.
+    var survivors: [Job.ID: Ledger.Conclusion] = [:]
     var autoscaler: Autoscaler?
     var revokedTasks = RevokedTasks(bounds: .environment)
     var revokedStamps = RevokedStamps()

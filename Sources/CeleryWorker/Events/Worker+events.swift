@@ -33,13 +33,14 @@ extension Worker {
         let message = job.message
         self.sendTaskEvent(.taskReceived, of: job) { event in
             event.add("name", message.name)
-            event.add("args", message.argsRepr)
-            event.add("kwargs", message.kwargsRepr)
+            // Protocol 1 has none.
+            event.add("args", message.form == .protocol1 ? nil : message.argsRepr)
+            event.add("kwargs", message.form == .protocol1 ? nil : message.kwargsRepr)
             event.add("root_id", message.rootID)
             event.add("parent_id", message.parentID)
             event.add("retries", Int(message.retries))
-            event.add("eta", message.eta.map(ISO8601.format))
-            event.add("expires", message.expires.map(ISO8601.format))
+            event.add("eta", message.shownETA)
+            event.add("expires", message.shownExpires)
         }
     }
 
@@ -62,11 +63,7 @@ extension Worker {
                 event.add("exception", failure.representation)
                 event.add("traceback", failure.traceback)
             }
-        case .reject(let requeue, _):
-            // An early acknowledgement leaves nothing to reject, and Celery then sends no event.
-            guard conclusion.settle != nil else { return }
-            self.sendTaskEvent(.taskRejected, of: job) { $0.add("requeue", requeue) }
-        case .ignore, .undecodable, .malformed: break
+        case .reject, .ignore, .undecodable, .malformed: break
         }
     }
 
@@ -85,14 +82,16 @@ extension Worker {
 
     /// An event of the worker itself, with what it is doing.
     func sendWorkerEvent(_ type: EventType) {
-        guard self.events.sends(.worker) else { return }
+        guard self.events.sends(.worker), self.configuration.heartbeatInterval != nil else { return }
         var load = [0.0, 0.0, 0.0]
         getloadavg(&load, 3)
         self.publish(
             self.events.worker(type, clock: self.clock.forward(), timestamp: self.wallClock()) { event in
                 event.add("freq", self.configuration.heartbeatInterval ?? Self.heartbeatInterval)
-                event.add("active", self.runningJobs().count)
-                event.add("processed", self.statistics.processed)
+                let running = self.runningJobs().count
+                event.add("active", running)
+                // Celery counts a task when it begins.
+                event.add("processed", self.statistics.processed + running)
                 event.add("loadavg", .array(load.map { .double(($0 * 100).rounded() / 100) }))
                 self.addSoftware(to: &event)
             }

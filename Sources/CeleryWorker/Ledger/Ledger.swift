@@ -33,6 +33,8 @@ public struct Ledger: Sendable {
         public var settle: SettleAction?
         /// Whether the message goes back to its queue, so that the task has not ended.
         public var isRequeued: Bool
+        /// Whether the broker is told that the message is rejected, with or without going back to its queue.
+        public var isRejected: Bool
     }
 
     public private(set) var jobs: [Job.ID: Job] = [:]
@@ -147,8 +149,12 @@ public struct Ledger: Sendable {
         let settle = self.settle(id, settlement)
         let wasEarly = job.isSettled
         guard let concluded = self.remove(id) else { return nil }
-        let isRequeued = !wasEarly && settlement == .reject(requeue: true)
-        return Conclusion(job: concluded, settle: settle, isRequeued: isRequeued)
+        return Conclusion(
+            job: concluded,
+            settle: settle,
+            isRequeued: !wasEarly && settlement == .reject(requeue: true),
+            isRejected: !wasEarly && settlement != .acknowledge
+        )
     }
 
     /// A job that has not started is given up: an expired or revoked one is acknowledged, another goes back to its queue.
@@ -156,7 +162,12 @@ public struct Ledger: Sendable {
         guard self.jobs[id] != nil else { return nil }
         let settle = self.settle(id, settlement)
         guard let job = self.remove(id) else { return nil }
-        return Conclusion(job: job, settle: settle, isRequeued: settlement == .reject(requeue: true))
+        return Conclusion(
+            job: job,
+            settle: settle,
+            isRequeued: settlement == .reject(requeue: true),
+            isRejected: settlement != .acknowledge
+        )
     }
 
     /// A channel is gone, alone or with its connection: no delivery that came by it can be settled any more.

@@ -44,8 +44,13 @@ extension Worker {
         self.logger.error("hard time limit exceeded: the task's process is killed", metadata: metadata)
         self.pool.assumeIsolated { _ = $0.terminate(job: id) }
         // Projects write whole seconds as integers.
-        let number = limit == limit.rounded() && abs(limit) < 1e15 ? JSON.int(Int64(limit)) : .double(limit)
-        self.failed(conclusion, type: "TimeLimitExceeded", arguments: [number])
+        let number = JSON.number(limit)
+        self.settle(conclusion)
+        if conclusion.isRequeued {
+            self.markFailure(conclusion.job, type: "TimeLimitExceeded", arguments: [number])
+        } else {
+            self.failed(conclusion, type: "TimeLimitExceeded", arguments: [number])
+        }
         self.jobHasEnded()
     }
 }

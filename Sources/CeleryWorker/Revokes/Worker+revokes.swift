@@ -98,7 +98,7 @@ extension Worker {
         let jobs = self.ledger.jobs.values.filter { wanted.contains($0.message.id) }
         for job in jobs { self.revoke(job, .revoked, signal: signal) }
         self.updatePrefetch()
-        let found = Set(jobs.map(\.message.id))
+        let found = Set(jobs.filter { !$0.isWaiting }.map(\.message.id))
         return ids.filter(found.contains)
     }
 
@@ -149,6 +149,11 @@ extension Worker {
         var metadata = self.metadata(of: conclusion.job.message)
         metadata[LogKeys.signal] = "\(signal)"
         self.logger.info("terminating a revoked task", metadata: metadata)
+        if !Self.deadlySignals.contains(signal) {
+            var settled = conclusion
+            settled.settle = nil
+            self.survivors[id] = settled
+        }
         self.pool.assumeIsolated { pool in
             if Self.deadlySignals.contains(signal) {
                 _ = pool.terminate(job: id, signal: signal, grace: Self.terminationGrace)
