@@ -36,7 +36,7 @@ struct AttemptLimitTests {
 
     @Test("A message that has attempts left goes to its queue again, with their number")
     func again() {
-        let copy = copy(Self.message(["id": .string("t"), "CC": .array([.string("elsewhere")])]))
+        let copy = copy(Self.message(["id": .string("t"), "CC": .array([.string("elsewhere")]), "x-delivery-count": .int64(7)]))
         #expect(
             copy
                 == .again(

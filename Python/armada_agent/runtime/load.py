@@ -151,9 +151,15 @@ def described(error: BaseException) -> LoadError:
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback from the project's first own line on; the whole of it if there is none."""
+    """A traceback from the project's first own line on; without one, from the first that is not this package's."""
+
+    def package(step: TracebackType) -> str:
+        return str(step.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+
+    while trace is not None and package(trace) == LOADERS[0]:
+        trace = trace.tb_next
     own = trace
-    while own is not None and own.tb_frame.f_globals.get("__name__", "").split(".")[0] in LOADERS:
+    while own is not None and package(own) in LOADERS:
         own = own.tb_next
     return own or trace
 
