@@ -41,7 +41,8 @@ extension Worker {
     /// To the broker, of those that may be configured, whose messages are being consumed.
     private var deliveryToOwnBroker: ConfirmedDelivery? {
         guard let endpoint = self.session?.connection.configuration.endpoint,
-            let broker = self.settings?.broker.connections(purpose: "attempts").first(where: { $0.endpoint == endpoint })
+            let broker = self.settings?.broker.connections(purpose: "attempts").first(where: { $0.endpoint == endpoint }
+            )
         else { return nil }
         return ConfirmedDelivery(broker: broker, eventLoop: self.eventLoop, logger: self.logger)
     }
