@@ -36,7 +36,10 @@ struct AttemptLimitTests {
 
     @Test("A message that has attempts left goes to its queue again, with their number")
     func again() {
-        let copy = copy(Self.message(["id": .string("t"), "CC": .array([.string("elsewhere")])]))
+        let headers: FieldTable = [
+            "id": .string("t"), "CC": .array([.string("elsewhere")]), "x-delivery-count": .int64(7),
+        ]
+        let copy = copy(Self.message(headers))
         #expect(
             copy
                 == .again(

@@ -146,19 +146,22 @@ def described(error: BaseException) -> LoadError:
         kind = "exception"
         message = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     own = user_frames(error.__traceback__)
-    if own is None and not isinstance(error, SyntaxError):
-        # What is wrong lies in what the project's lines have set up, and the whole way there tells more than nothing.
-        own = error.__traceback__
     text = "".join(traceback.format_exception(type(error), error, own))
     return LoadError(kind, message, text)
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback from the project's first own line on; None if there is none."""
+    """A traceback from the project's first own line on; without one, from the first that is not this package's."""
+
+    def package(step: TracebackType) -> str:
+        return str(step.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+
+    while trace is not None and package(trace) == LOADERS[0]:
+        trace = trace.tb_next
     own = trace
-    while own is not None and own.tb_frame.f_globals.get("__name__", "").split(".")[0] in LOADERS:
+    while own is not None and package(own) in LOADERS:
         own = own.tb_next
-    return own
+    return own or trace
 
 
 # The packages whose frames stand between this one and the project's code.

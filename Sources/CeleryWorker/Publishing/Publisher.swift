@@ -16,7 +16,6 @@ actor Publisher {
     private var broker: BrokerConfiguration?
     private let logger: Logger
     private let stateChanges = Broadcast()
-    private var connection: AMQPConnection?
     private var channel: AMQPChannel?
     private var waiting = Deque<Message>()
     private var isWanted = false
@@ -63,64 +62,11 @@ actor Publisher {
             self.waiting.removeFirst()
             self.droppedCount += 1
         }
-        self.want()
+        if !self.isWanted {
+            self.isWanted = true
+            self.stateChanges.send()
+        }
         self.flush()
-    }
-
-    private func want() {
-        guard !self.isWanted else { return }
-        self.isWanted = true
-        self.stateChanges.send()
-    }
-
-    /// Publishes a message that must not be lost, and returns once the broker has taken it on.
-    ///
-    /// - Parameters:
-    ///   - message: mandatory, so that one which no queue takes is known.
-    ///   - queue: is declared before; if it is there with other properties, that is its owner's choice.
-    ///   - limit: how long that may take, connecting included.
-    /// - Throws: ``Undelivered``, ``AMQPError``. The broker may still have taken the message on when no answer came in time.
-    func deliver(_ message: Message, declaring queue: QueueDeclaration?, within limit: Duration) async throws {
-        self.want()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.deliver(message, declaring: queue) }
-            group.addTask {
-                try await Task.sleep(for: limit)
-                throw Undelivered.tooLate(limit)
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
-    }
-
-    private func deliver(_ message: Message, declaring queue: QueueDeclaration?) async throws {
-        let connection = try await self.connected()
-        // Over channels of their own: what the broker refuses closes them.
-        if let queue {
-            do {
-                try await connection.withChannel { _ = try await $0.declare(queue) }
-            } catch let error as AMQPError where error.reply?.replyCode == 406 {
-                self.logger.debug("a queue has properties of its own", metadata: [LogKeys.queue: "\(queue.name)"])
-            }
-        }
-        let result = try await connection.withChannel { channel in
-            try await channel.confirmSelect()
-            return try await channel.publishConfirmed(message)
-        }
-        switch result {
-        case .acknowledged: return
-        case .refused: throw Undelivered.refused
-        case .returned(let returned): throw Undelivered.returned(returned.replyText)
-        }
-    }
-
-    private func connected() async throws -> AMQPConnection {
-        let changes = self.stateChanges.subscribe()
-        if let connection { return connection }
-        for await _ in changes {
-            if let connection { return connection }
-        }
-        throw CancellationError()
     }
 
     /// How long a broker that accepts no messages may delay the end, in seconds.
@@ -149,12 +95,7 @@ actor Publisher {
         // To publish to an exchange that isn't there closes the channel.
         for exchange in self.exchanges { try await channel.declare(exchange) }
         self.channel = channel
-        self.connection = connection
-        defer {
-            self.channel = nil
-            self.connection = nil
-        }
-        self.stateChanges.send()
+        defer { self.channel = nil }
         self.flush()
         await connection.observeBlocked { isBlocked in
             if !isBlocked { self.assumeIsolated { $0.flush() } }
@@ -182,21 +123,5 @@ actor Publisher {
             if self.isWanted, let broker { return broker }
         }
         throw CancellationError()
-    }
-}
-
-/// Why the broker does not have a message.
-enum Undelivered: Error, Equatable, CustomStringConvertible {
-    case refused
-    /// No queue takes it; the broker's words.
-    case returned(String)
-    case tooLate(Duration)
-
-    var description: String {
-        switch self {
-        case .refused: "the broker could not take the message on"
-        case .returned(let text): "no queue takes the message: \(text)"
-        case .tooLate(let limit): "the broker has not confirmed the message within \(limit)"
-        }
     }
 }

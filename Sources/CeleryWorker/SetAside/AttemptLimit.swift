@@ -52,8 +52,9 @@ struct AttemptLimit: Sendable {
         let count = max(0, min(before, .max - 1)) + 1
         var properties = message.properties
         var headers = message.headers
-        // RabbitMQ would send copies to the queues that `CC` names, too, and refuses a user that isn't this connection's.
-        headers.remove(Self.header, Self.reasonHeader, "CC")
+        // RabbitMQ would send copies to the queues that `CC` names, too, and refuses a user that isn't this connection's. Its own count is
+        // of the message that is replaced.
+        headers.remove(Self.header, Self.reasonHeader, "CC", "x-delivery-count")
         properties.userID = nil
         headers.append(Self.header, .int64(count))
         guard count >= Int64(self.maximum) else {

@@ -4,9 +4,6 @@ import Logging
 import PythonPool
 
 extension Worker {
-    /// How long the broker may take to confirm the copy of a message.
-    private static let republishLimit = Duration.seconds(30)
-
     /// What is to take the place of the message whose Python worker has died; `nil` where Celery's own rules are enough: no limit is set, or the
     /// message does not come back.
     func copyOfLost(_ id: Job.ID, _ exit: WorkerExit) -> AttemptLimit.Copy? {
@@ -25,9 +22,10 @@ extension Worker {
     /// Publishes a copy of a message, and acknowledges the message once the broker has the copy. Until then the job stays in the ledger: a shutdown
     /// waits for it, and should the connection be lost meanwhile, the redelivery is acknowledged.
     func republish(_ copy: AttemptLimit.Copy, of id: Job.ID, _ exit: WorkerExit) {
+        guard let delivery = self.deliveryToOwnBroker else { return self.concludeLost(id, exit) }
         self.background { worker in
             do {
-                try await worker.publisher.deliver(copy.message, declaring: copy.queue, within: Self.republishLimit)
+                try await delivery.deliver(copy.message, declaring: copy.queue)
                 worker.republished(copy, of: id, exit)
             } catch {
                 // Better run once more than lost.
@@ -38,6 +36,15 @@ extension Worker {
                 worker.concludeLost(id, exit)
             }
         }
+    }
+
+    /// To the broker, of those that may be configured, whose messages are being consumed.
+    private var deliveryToOwnBroker: ConfirmedDelivery? {
+        guard let endpoint = self.session?.connection.configuration.endpoint,
+            let broker = self.settings?.broker.connections(purpose: "attempts").first(where: { $0.endpoint == endpoint }
+            )
+        else { return nil }
+        return ConfirmedDelivery(broker: broker, eventLoop: self.eventLoop, logger: self.logger)
     }
 
     private func republished(_ copy: AttemptLimit.Copy, of id: Job.ID, _ exit: WorkerExit) {
