@@ -138,7 +138,7 @@ struct FaultTests {
         try await Harness.run(configure: { $0.readDeadline = .milliseconds(200) }) { harness in
             try await harness.start(PoolTests.code)
             let stopped = try #require(harness.recorder.events.compactMap(\.readyPid).first)
-            Glibc.kill(stopped, SIGSTOP)
+            #expect(await stops(stopped))
             await harness.submit(1, "add", arguments: "[1, 1]", flags: .reportsStart)
             await harness.submit(2, "add", arguments: "[1, 2]")
             #expect(try await harness.recorder.finished(1) == .success(result: "2"))

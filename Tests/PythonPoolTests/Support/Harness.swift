@@ -240,13 +240,26 @@ struct Harness {
 
 /// Whether a process exists and isn't merely waiting to be reaped.
 func isAlive(_ pid: Int32) -> Bool {
-    guard let file = fopen("/proc/\(pid)/stat", "r") else { return false }
+    guard let state = processState(pid) else { return false }
+    return state != "Z" && state != "X"
+}
+
+/// A process's state by its letter (proc(5)); `nil` if there is none.
+func processState(_ pid: Int32) -> Character? {
+    guard let file = fopen("/proc/\(pid)/stat", "r") else { return nil }
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 512)
-    guard fgets(&line, Int32(line.count), file) != nil else { return false }
+    guard fgets(&line, Int32(line.count), file) != nil else { return nil }
     let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    guard let end = text.lastIndex(of: ")") else { return false }
-    return !text[end...].hasPrefix(") Z") && !text[end...].hasPrefix(") X")
+    guard let end = text.lastIndex(of: ")") else { return nil }
+    return text[end...].dropFirst(2).first
+}
+
+/// Stops a process, and waits, for ten seconds at most, until it has stopped: the signal takes its time. Returns whether it has.
+func stops(_ pid: Int32) async -> Bool {
+    Glibc.kill(pid, SIGSTOP)
+    for _ in 0..<2000 where processState(pid) != "T" { try? await Task.sleep(for: .milliseconds(5)) }
+    return processState(pid) == "T"
 }
 
 /// Waits, for ten seconds at most, until a process that isn't a child of this one has ended.
