@@ -9,6 +9,9 @@ extension Worker {
     /// How long a call to the Python main process may take.
     static let pythonCallLimit = Duration.seconds(30)
 
+    /// How long a write to the result backend is tried again: as long as a server takes to come back.
+    static let backendWriteLimit = Duration.seconds(300)
+
     /// Calls the Python main process in the background; a failure is logged.
     func callPython(_ method: String, _ arguments: JSONObject) {
         self.pythonCallCount += 1
@@ -18,7 +21,8 @@ extension Worker {
                 if worker.phase > .running { worker.stateChanges.send() }
             }
             do {
-                _ = try await worker.pool.call(method, JSON.object(arguments).encoded, deadline: Self.pythonCallLimit)
+                let limit = method.hasPrefix("backend.") ? Self.backendWriteLimit : Self.pythonCallLimit
+                _ = try await worker.pool.call(method, JSON.object(arguments).encoded, deadline: limit)
             } catch {
                 worker.logger.warning(
                     "a call to the Python main process has failed",

@@ -81,13 +81,17 @@ extension Worker {
         for job in self.ledger.jobs.values { self.cancel(job, tellsRetry: !job.options.acksLate) }
     }
 
+    /// How long a task that is cut short may take to clean up.
+    private static let cancellationGrace = Duration.milliseconds(500)
+
     /// (`celery/worker/request.py`, `Request.cancel`)
     func cancel(_ job: Job, tellsRetry: Bool) {
         guard self.ledger.forget(job.id) != nil else { return }
         self.runningLimits.ended(job.id)
         self.statistics.ended(job.message.task, .retried)
         self.logger.warning("a running task is cut short", metadata: self.metadata(of: job.message))
-        self.pool.assumeIsolated { _ = $0.kill(job: job.id, signal: SIGTERM) }
+        // With what it has started: a browser of its own process group.
+        self.pool.assumeIsolated { _ = $0.terminate(job: job.id, grace: Self.cancellationGrace) }
         self.sendTaskEvent(.taskCancelled, of: job) { _ in }
         if tellsRetry { self.markRetry(job) }
     }
