@@ -5,6 +5,8 @@ enum LogKeys {
     static let queue = "queue"
     static let queues = "queues"
     static let node = "node"
+    static let nodes = "nodes"
+    static let election = "election"
     static let runtime = "runtime_seconds"
     static let result = "result"
     static let error = "error"

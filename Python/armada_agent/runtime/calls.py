@@ -168,10 +168,13 @@ class ControlState:
 
 
 def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
-    """A write to the result backend that Celery's parent makes; runs in the clerk."""
+    """A write to the result backend, or a call of a task, that Celery's parent makes; runs in the clerk."""
     from celery.app.task import Context
 
     app = loaded.app
+    if action == "call_task":
+        app.signature(arguments["task"]).apply_async()
+        return None
     if action == "revoke":
         return mark_revoked(app, arguments["ids"], str(arguments["reason"]))
     headers: dict[str, Any] = arguments.get("headers") or {}

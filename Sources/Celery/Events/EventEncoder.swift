@@ -92,6 +92,8 @@ public enum EventType: String, Sendable, CaseIterable {
     case workerOnline = "worker-online"
     case workerHeartbeat = "worker-heartbeat"
     case workerOffline = "worker-offline"
+    case workerElect = "worker-elect"
+    case workerElectAck = "worker-elect-ack"
 
     /// What the event is about, which `enable_events` and `-E` choose by.
     public var group: EventGroup { self.rawValue.hasPrefix("task-") ? .task : .worker }

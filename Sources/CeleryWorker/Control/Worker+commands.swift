@@ -44,6 +44,7 @@ extension Worker {
         case "autoscale": self.changeAutoscale(request.arguments)
         case "add_consumer": self.addConsumer(request.arguments)
         case "cancel_consumer": self.cancelConsumer(request.arguments)
+        case "election": self.hold(request.arguments)
         case "heartbeat": self.heartbeat()
         case "shutdown": self.shutDown(request.arguments)
         default: .askPython
@@ -55,8 +56,12 @@ extension Worker {
         guard let node = arguments["from_node"]?.string, node != self.nodeName else { return .null }
         self.logger.info("sync with a neighbour", metadata: [LogKeys.node: "\(node)"])
         self.learnRevoked(arguments["revoked"])
-        let revoked = self.revokedTasks.entries.map { ($0.id, JSON.array([.double($0.time), .string($0.id)])) }
-        return ["revoked": .object(JSONObject(revoked)), "clock": .int(self.clock.forward())]
+        return ["revoked": self.revokedForNeighbours, "clock": .int(self.clock.forward())]
+    }
+
+    /// As Celery 5.6 tells its neighbours.
+    var revokedForNeighbours: JSON {
+        .object(JSONObject(self.revokedTasks.entries.map { ($0.id, [.double($0.time), .string($0.id)]) }))
     }
 
     /// Takes over what a neighbour has revoked: a dictionary by id up to Celery 5.6, a list of ids since. Its times are of another machine's clock.

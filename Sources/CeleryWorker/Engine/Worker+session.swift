@@ -77,6 +77,7 @@ extension Worker {
             $0.configure(
                 broker: settings.publishingBroker,
                 exchanges: [
+                    ExchangeDeclaration(name: mailbox.exchange, type: "fanout", durable: false),
                     ExchangeDeclaration(name: mailbox.replyExchange, type: "direct", durable: false),
                     ExchangeDeclaration(name: project.eventExchange, type: "topic"),
                 ]
@@ -200,6 +201,7 @@ extension Worker {
             self.fireReady()
         }
         self.sendWorkerEvent(.workerOnline)
+        self.meetNeighbours()
         ExecutableMemory.releaseStartupCode()
         self.stateChanges.send()
         self.logger.info(

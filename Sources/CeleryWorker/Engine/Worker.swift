@@ -82,6 +82,9 @@ public actor Worker {
     var autoscaler: Autoscaler?
     var revokedTasks = RevokedTasks(bounds: .environment)
     var revokedStamps = RevokedStamps()
+    /// Who has answered this session's `hello`.
+    var neighboursMet: Set<String> = []
+    lazy var neighbourhood = Gossip(node: self.nodeName, pid: getpid())
     /// The one timer: when it rings, on the monotonic clock.
     var timer: (due: Double, callback: NIOScheduledCallback)?
 

@@ -126,7 +126,7 @@ extension Worker {
         }
     }
 
-    private func publish(_ batch: EventDispatcher.Batch) {
+    func publish(_ batch: EventDispatcher.Batch) {
         var headers = FieldTable()
         headers.append("hostname", .string(self.nodeName))
         let message = Message(
