@@ -19,6 +19,8 @@ def deadly(number):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+QUORUM = '\napp.conf.task_create_missing_queue_type = "quorum"\n'
+
 
 @pytest.fixture
 def project_code() -> str:
@@ -66,6 +68,20 @@ def test_a_deadly_message_is_set_aside_after_its_attempts(run: Run) -> None:
     assert headers["x-armada-set-aside"]["node"] == agent.node
     assert message.properties["delivery_mode"] == 2
     assert "AGENT_MAX_DELIVERIES" in agent.output()
+    assert agent.warm() == 0
+
+
+@pytest.mark.parametrize("project_code", [PROJECT_CODE + QUORUM + DEADLY], ids=["quorum"])
+def test_on_a_quorum_queue_as_well(run: Run) -> None:
+    run.project.app.conf.task_create_missing_queue_type = "quorum"
+    agent = run.agent(environment={"AGENT_MAX_DELIVERIES": "3"})
+    assert f"{run.run_id}\tquorum" in run.broker.control("list_queues", "--no-table-headers", "name", "type")
+    send_deadly(run, 1)
+    wait_until(lambda: count_aside(run), 60, "the message is set aside")
+    assert run.times("start")[1] == 3
+    (message,) = taken(run, aside(run))
+    assert message.headers["x-armada-lost-workers"] == 3
+    assert "x-delivery-count" not in message.headers
     assert agent.warm() == 0
 
 
