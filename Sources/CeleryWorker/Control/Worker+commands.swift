@@ -149,12 +149,7 @@ extension Worker {
             "hostname": .string(self.nodeName),
             "time_start": JSON(status.map { self.wallTime(monotonic: $0.startedAt) }),
             "acknowledged": .bool(job.isSettled),
-            "delivery_info": [
-                "exchange": .string(message.deliveryInfo.exchange),
-                "routing_key": .string(message.deliveryInfo.routingKey),
-                "priority": JSON(message.deliveryInfo.priority.map(Int.init)),
-                "redelivered": .bool(message.deliveryInfo.redelivered),
-            ],
+            "delivery_info": message.deliveryInfo.shown,
             "worker_pid": JSON((status?.pid).map(Int.init)),
         ]
     }
@@ -220,6 +215,18 @@ extension TaskOptions {
 
     private static func number(_ value: Double) -> String {
         value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : value.description
+    }
+}
+
+extension TaskMessage.DeliveryInfo {
+    /// As a task's request has it (`celery/worker/request.py`, `delivery_info`).
+    var shown: JSON {
+        [
+            "exchange": .string(self.exchange),
+            "routing_key": .string(self.routingKey),
+            "priority": JSON(self.priority.map(Int.init)),
+            "redelivered": .bool(self.redelivered),
+        ]
     }
 }
 

@@ -38,7 +38,7 @@ extension Worker {
             [
                 "id": .string(id),
                 "headers": JSON(delivery.properties.headers ?? FieldTable()),
-                "info": self.info(delivery.properties),
+                "info": self.info(delivery.properties, TaskMessage.DeliveryInfo(delivery, queue: "")),
                 "exception_type": "NotRegistered",
                 "exception_arguments": [.string(task)],
             ]
@@ -50,7 +50,7 @@ extension Worker {
         return [
             "id": .string(message.id),
             "headers": JSON(message.headers),
-            "info": self.info(message.properties),
+            "info": self.info(message.properties, message.deliveryInfo),
             "body": .string(message.body.base64),
             "content_type": JSON(message.properties.contentType),
             "content_encoding": JSON(message.properties.contentEncoding),
@@ -59,8 +59,9 @@ extension Worker {
         ]
     }
 
-    private func info(_ properties: BasicProperties) -> JSON {
+    private func info(_ properties: BasicProperties, _ delivery: TaskMessage.DeliveryInfo) -> JSON {
         [
+            "delivery_info": delivery.shown,
             "reply_to": JSON(properties.replyTo),
             "correlation_id": JSON(properties.correlationID),
             "hostname": .string(self.nodeName),
