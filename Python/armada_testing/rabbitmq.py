@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
 
 import amqp
 
@@ -17,6 +19,62 @@ from .processes import NotReady, Process, free_port, port_answers, private_direc
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+
+
+def connect(port: int, virtual_host: str = "/", **options: Any) -> amqp.Connection:
+    """A plain connection to a broker on loopback, open; a context manager that closes it."""
+    connection = amqp.Connection(
+        f"127.0.0.1:{port}", userid="guest", password="guest", virtual_host=virtual_host, connect_timeout=5, **options
+    )
+    connection.connect()
+    return connection
+
+
+def counts(connection: amqp.Connection, queue: str) -> tuple[int, int] | None:
+    """(messages ready, consumers) of a queue, or `None` when there is no such queue."""
+    try:
+        declared = connection.channel().queue_declare(queue, passive=True)
+    except amqp.exceptions.NotFound:
+        return None
+    return declared.message_count, declared.consumer_count
+
+
+class Broker(Protocol):
+    """What a worker is pointed at: a whole broker, or one of its virtual hosts."""
+
+    @property
+    def url(self) -> str: ...
+
+    def connect(self) -> amqp.Connection: ...
+
+    def counts(self, queue: str) -> tuple[int, int] | None: ...
+
+
+class VirtualHost:
+    """A virtual host of a broker: queues and exchanges that nothing else touches. `create` makes it."""
+
+    def __init__(self, broker: RabbitMQ, name: str) -> None:
+        self.name = name
+        self.url = f"amqp://guest:guest@127.0.0.1:{broker.port}/{name}"
+        self._broker = broker
+
+    def create(self) -> None:
+        self._broker.control("add_vhost", self.name)
+        self._broker.control("set_permissions", "-p", self.name, "guest", ".*", ".*", ".*")
+
+    def connect(self) -> amqp.Connection:
+        return connect(self._broker.port, self.name)
+
+    def counts(self, queue: str) -> tuple[int, int] | None:
+        with self.connect() as connection:
+            return counts(connection, queue)
+
+    def listed(self, what: str, *columns: str) -> list[dict[str, Any]]:
+        """What `rabbitmqctl list_queues`, `list_exchanges` and so on tell; slow."""
+        rows: list[dict[str, Any]] = json.loads(
+            self._broker.control(f"list_{what}", "-p", self.name, "--formatter", "json", *columns)
+        )
+        return rows
 
 
 class RabbitMQ:
@@ -141,18 +199,12 @@ class RabbitMQ:
 
     def connect(self) -> amqp.Connection:
         """A plain connection, open; a context manager that closes it."""
-        connection = amqp.Connection(f"127.0.0.1:{self.port}", userid="guest", password="guest", connect_timeout=5)
-        connection.connect()
-        return connection
+        return connect(self.port)
 
     def counts(self, queue: str) -> tuple[int, int] | None:
         """(messages ready, consumers) of a queue, or `None` when there is no such queue."""
         with self.connect() as connection:
-            try:
-                declared = connection.channel().queue_declare(queue, passive=True)
-            except amqp.exceptions.NotFound:
-                return None
-            return declared.message_count, declared.consumer_count
+            return counts(connection, queue)
 
     def depths(self, queue: str) -> tuple[int, int]:
         """(ready, delivered but not acknowledged) of a queue, from the broker's own books."""
