@@ -115,8 +115,8 @@ def note_includes(app: Any, modules: Any) -> None:
     """Import what -I names, and note all modules that hold tasks (`celery.worker.WorkController.setup_includes`)."""
     for module in modules:
         app.loader.import_task_module(module)
-    known = {*app.conf.include, *modules, *(type(task).__module__ for task in app.tasks.values())}
-    app.conf.include = tuple(known)
+    known = set(app.conf.include) | set(modules)
+    app.conf.include = tuple(known | {type(task).__module__ for task in app.tasks.values()})
 
 
 def select_queues(app: Any, request: dict[str, Any], hostname: str) -> None:

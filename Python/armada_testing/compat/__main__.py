@@ -22,7 +22,7 @@ from ..rabbitmq import RabbitMQ
 from ..redis_server import Redis
 from .differences import Difference, unused
 from .normal import Found, compare
-from .session import Session
+from .session import DEAD, DEAD_LETTERED, Session, host_name
 from .table import TABLE, Scenario, Setting, chosen
 
 SIDES = ("celery", "agent")
@@ -89,6 +89,11 @@ def reason(error: Exception) -> str:
     return str(error) if isinstance(error, NotReady) else "".join(traceback.format_exception(error))
 
 
+def again(against: Kind) -> str:
+    """What tells the second side from the first, when both are Celery's."""
+    return "-again" if against == "celery" else ""
+
+
 def run(names: Sequence[str], number: int, against: Kind) -> tuple[dict[str, Any], dict[str, Any], float]:
     """Both sides of one setting, of which these are the scenarios."""
     begun = time.monotonic()
@@ -96,7 +101,7 @@ def run(names: Sequence[str], number: int, against: Kind) -> tuple[dict[str, Any
     setting = scenarios[0].setting
     with signals_as_exit():
         stock = observe(setting, scenarios, "celery", 2 * number, "")
-        own = observe(setting, scenarios, against, 2 * number + 1, "-again" if against == "celery" else "")
+        own = observe(setting, scenarios, against, 2 * number + 1, again(against))
     return stock, own, time.monotonic() - begun
 
 
@@ -140,6 +145,10 @@ def compare_all(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> b
     used: set[Difference] = set()
     judged: list[str] = []
     good = True
+    assert _servers is not None
+    sides: list[tuple[Kind, str]] = [("celery", ""), (options.against, again(options.against))]
+    names = [host_name(name, *side) for name in settings for side in sides]
+    _servers.broker.add_virtual_hosts(names, DEAD, DEAD_LETTERED)
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as executor:
         runs = {
@@ -162,7 +171,7 @@ def compare_all(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> b
                 for side, value in (("celery", stock), ("ours", own)):
                     path = options.keep / f"{runs[done].replace(' ', '-')}.{side}.json"
                     path.write_text(json.dumps(value, indent=1, ensure_ascii=False))
-    if options.against == "agent":
+    if options.against == "agent" and not options.only:
         for difference in unused(used, judged):
             good = False
             print(f"UNUSED   {difference.scenario}: {difference.path}")

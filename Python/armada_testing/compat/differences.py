@@ -29,6 +29,8 @@ class Difference:
 _GOSSIP = "no worker needs another's heartbeats, and each would get all of them"
 _WRAPPED = "the event names the error, where stock has ExceptionWithTraceback() and a traceback of billiard's own lines"
 _HANDLER = "the last frame of a soft time limit is our signal handler's"
+_OFFLINE = "worker-offline is sent once the worker has ended its tasks, not when it begins to end"
+_CANCELLED = "stock, which reads no results in a soft shutdown, also calls the tasks cancelled that have ended in it"
 _RELEASED = "tasks that an old rate limit held are released by the new one, not by the old one's timer"
 
 LISTED: list[Difference] = [
@@ -72,6 +74,8 @@ LISTED: list[Difference] = [
     ),
     # Endings.
     Difference("shutdown.*", "exit status", "a cold shutdown has cut tasks short, and its status says so"),
+    Difference("shutdown.*", "events / * / active", _OFFLINE),
+    Difference("shutdown.soft_in_time", "events of tasks / *", _CANCELLED, stock="task-cancelled"),
     Difference("shutdown.*", "signals", "worker_shutdown is fired whatever the kind of shutdown"),
 ]
 

@@ -30,8 +30,15 @@ from .table import Scenario, Setting
 
 HOST = socket.gethostname()
 NODE = f"compat@{HOST}"
+# Tells a rejection from an acknowledgement: what is rejected goes to another queue.
 DEAD = "dead"
+DEAD_LETTERED = f"^(?!{DEAD}$|{QUEUE}$|celeryev|celery_delayed|.*pidbox)"
 _RESULT = "celery-task-meta-"
+
+
+def host_name(setting: str, kind: Kind, suffix: str) -> str:
+    """The virtual host of one side of a setting."""
+    return f"{re.sub('[^a-z0-9]+', '-', setting)}-{kind}{suffix}"
 
 
 class Session:
@@ -45,7 +52,7 @@ class Session:
         self.home = home
         self.broker = broker
         self.node = NODE
-        self.host = VirtualHost(broker, f"{re.sub('[^a-z0-9]+', '-', setting.name)}-{kind}{suffix}")
+        self.host = VirtualHost(broker, host_name(setting.name, kind, suffix))
         self.redis = redis.Redis(host=store.host, port=store.port, db=database)
         self.backend = {
             "redis": f"redis://{store.host}:{store.port}/{database}",
@@ -79,13 +86,8 @@ class Session:
     def __enter__(self) -> Session:
         with contextlib.ExitStack() as resources:
             self.home.mkdir(parents=True, exist_ok=True)
-            self.host.create()
             with self.host.connect() as connection:
                 connection.channel().queue_declare(DEAD, durable=True, auto_delete=False)
-            # Tells a rejection from an acknowledgement: what is rejected goes to another queue.
-            dead = json.dumps({"dead-letter-exchange": "", "dead-letter-routing-key": DEAD})
-            pattern = f"^(?!{DEAD}$|{QUEUE}$|celeryev|celery_delayed|.*pidbox)"
-            self.broker.control("set_policy", "-p", self.host.name, "--apply-to", "queues", "dead", pattern, dead)
             self.events = resources.enter_context(Events(self.host, self.setting.event_exchange))
             resources.callback(self.redis.close)
             self._resources = resources.pop_all()
@@ -101,7 +103,8 @@ class Session:
             "options": [option.replace("HOME", str(self.home)) for option in setting.options],
             "queue": setting.queue,
             "settings": setting.settings,
-            "environment": {**setting.environment, **self.journal.environment},
+            # The seed makes the order of sets, where an answer shows one, the same.
+            "environment": {"PYTHONHASHSEED": "0", **setting.environment, **self.journal.environment},
             **options,
         }
         return Worker(
@@ -367,10 +370,9 @@ class Session:
 
     def depths(self, *queues: str) -> dict[str, Any]:
         """Ready and unacknowledged messages of queues."""
-        rows = self.host.listed("queues", "name", "messages_ready", "messages_unacknowledged")
         return {
-            row["name"]: {"ready": row["messages_ready"], "unacknowledged": row["messages_unacknowledged"]}
-            for row in rows
+            row["name"]: {"ready": row["ready"], "unacknowledged": row["unacknowledged"]}
+            for row in self.host.declared()["queues"]
             if row["name"] in (queues or (self.setting.queue,))
         }
 
@@ -378,31 +380,21 @@ class Session:
         """Queues, exchanges and bindings of the virtual host, but for the listener's own and the client's replies."""
 
         def ours(name: str) -> bool:
-            return not name.startswith("amq.") and ".reply.celery.pidbox" not in name and name not in (DEAD, QUEUE)
+            return not name.startswith("amq.") and ".reply.celery.pidbox" not in name and name not in ("", DEAD, QUEUE)
 
-        queues = [
-            row
-            for row in self.host.listed(
-                "queues", "name", "durable", "auto_delete", "exclusive", "arguments", "consumers"
-            )
-            if ours(row["name"])
-        ]
-        exchanges = [
-            row
-            for row in self.host.listed("exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments")
-            if row["name"] and ours(row["name"])
-        ]
-        bindings = [
-            row
-            for row in self.host.listed("bindings")
-            if row["source_name"] and ours(row["destination_name"]) and ours(row["source_name"])
-        ]
+        declared = self.host.declared()
+        counts = ("ready", "unacknowledged")
         return {
-            "queues": {row.pop("name"): row for row in queues},
-            "exchanges": {row.pop("name"): row for row in exchanges},
+            "queues": {
+                row["name"]: {key: value for key, value in row.items() if key not in counts}
+                for row in declared["queues"]
+                if ours(row["name"])
+            },
+            "exchanges": {row["name"]: row for row in declared["exchanges"] if ours(row["name"])},
             "bindings": {
-                f"{row['source_name']} to {row['destination_name']} by {row['routing_key']!r}": row["arguments"]
-                for row in bindings
+                f"{row['source']} to {row['destination']} by {row['routing_key']!r}": row["arguments"]
+                for row in declared["bindings"]
+                if ours(row["source"]) and ours(row["destination"])
             },
         }
 

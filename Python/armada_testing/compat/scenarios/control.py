@@ -304,10 +304,14 @@ def pool_restart(it: Session) -> None:
     """`pool_restart`: other processes afterwards."""
     it.send("early", {"n": 1}, id=it.id("before"))
     it.wait_event("task-succeeded", it.id("before"))
+    processes = it.command("stats", record=False)["pool"]["processes"]
     it.command("pool_restart")
+    it.wait_reply("stats", lambda stats: stats["pool"]["processes"] not in (processes, []))
     it.send("early", {"n": 2}, id=it.id("between"))
     it.wait_event("task-succeeded", it.id("between"))
+    processes = it.command("stats", record=False)["pool"]["processes"]
     it.command("pool_restart", modules=["jobs"], reload=True)
+    it.wait_reply("stats", lambda stats: stats["pool"]["processes"] not in (processes, []))
     it.send("early", {"n": 3}, id=it.id("after"))
     it.wait_event("task-succeeded", it.id("after"))
     it.record(

@@ -74,7 +74,6 @@ def remote(it: Session) -> None:
     """The `shutdown` command."""
     occupy(it)
     it.record("replies", it.broadcast("shutdown", timeout=0.3))
-    shutting_down(it)
     end(it, opened=True)
 
 
@@ -118,7 +117,7 @@ def soft_in_time(it: Session) -> None:
     it.hold("running, early", task="early")
     it.hold("running, late", task="late")
     it.worker.process.send(signal.SIGQUIT)
-    shutting_down(it)
+    it.wait(lambda: it.log_lines("Initiating Soft Shutdown|shutting down soon"), "a soft shutdown has begun")
     it.open()
     finish(it)
 

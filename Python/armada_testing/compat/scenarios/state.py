@@ -41,8 +41,9 @@ def mingle(it: Session) -> None:
 @scenario(NEIGHBOURS)
 def gossip(it: Session) -> None:
     """A stock worker sees this one join, live and leave."""
-    with it.new_worker(NEIGHBOUR, kind="celery") as neighbour:
+    with it.new_worker(NEIGHBOUR, kind="celery", options=("-c", "1", "-l", "DEBUG")) as neighbour:
         neighbour.process.wait_ready(lambda: it.broadcast("ping", destination=[NEIGHBOUR], limit=1), 20, "it answers")
+        it.wait(lambda: both_beat(it), "both have sent heartbeats")
         it.worker.warm()
         neighbour.wait_output(f"{NODE} left")
         it.worker.start()
