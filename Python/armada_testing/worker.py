@@ -18,7 +18,7 @@ from celery import Celery
 from . import REPOSITORY
 from .agent import Kind, agent_command, default_kind, pod_environment
 from .processes import Process, uninterrupted, wait_until
-from .rabbitmq import RabbitMQ
+from .rabbitmq import Broker
 
 # The project that the tests and scripts/compat share; its module says what its tasks do.
 PROJECT = REPOSITORY / "Tests" / "EndToEnd" / "project"
@@ -41,7 +41,7 @@ class Worker:
 
     def __init__(
         self,
-        broker: RabbitMQ,
+        broker: Broker,
         *,
         log: Path,
         node: str | None = None,
@@ -142,7 +142,7 @@ class Worker:
             self.process.kill()
 
 
-def client(broker: RabbitMQ, backend: str | None = None, **settings: Any) -> Celery:
+def client(broker: Broker, backend: str | None = None, **settings: Any) -> Celery:
     """A Celery client of the project, which names its tasks and does not import them."""
     app = Celery("client", broker=broker.url, backend=backend or None, set_as_current=False)
     app.conf.update(settings)

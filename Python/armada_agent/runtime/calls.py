@@ -190,7 +190,7 @@ def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
     if action == "mark_as_failure":
         error = error_from(arguments)
         if arguments.get("exception_type") == "NotRegistered":
-            request = Context({**fields, "task": headers.get("task")})
+            request = unregistered_request(fields)
         target.mark_as_failure(task_id, error, request=request, store_result=store)
     elif action == "mark_as_revoked":
         target.mark_as_revoked(task_id, arguments.get("reason") or "", request=request, store_result=store)
@@ -202,6 +202,14 @@ def backend(loaded: Loaded, action: str, arguments: dict[str, Any]) -> Any:
     else:
         raise CallError(f"unknown method 'backend.{action}'")
     return None
+
+
+def unregistered_request(fields: dict[str, Any]) -> Any:
+    """What `celery.worker.consumer.Consumer.on_unknown_task` knows of a task: neither its chord nor its errbacks."""
+    from celery.utils.objects import Bunch
+
+    known = {key: fields.get(key) for key in ("root_id", "correlation_id", "reply_to")}
+    return Bunch(name=fields.get("task"), chord=None, errbacks=None, **known)
 
 
 def mark_revoked(app: Any, identities: list[str], reason: str) -> None:

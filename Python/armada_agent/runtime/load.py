@@ -93,8 +93,7 @@ def start(app: Any, request: dict[str, Any], streams: list[TextStream]) -> Worke
         celery_app.check_privileges(app)
     worker.setup_defaults()
     select_queues(app, request, hostname)
-    for module in options.get("include") or ():
-        app.loader.import_task_module(module)
+    note_includes(app, options.get("include") or ())
     compatibility.refuse_unsupported(app, options)
     if is_project:
         # Wrong ones end the worker before the project is told that it starts.
@@ -110,6 +109,14 @@ def start(app: Any, request: dict[str, Any], streams: list[TextStream]) -> Worke
     for caution in compatibility.cautions(app, options):
         logging.getLogger("celery.worker").warning("%s", caution)
     return worker
+
+
+def note_includes(app: Any, modules: Any) -> None:
+    """Import what -I names, and note all modules that hold tasks (`celery.worker.WorkController.setup_includes`)."""
+    for module in modules:
+        app.loader.import_task_module(module)
+    known = set(app.conf.include) | set(modules)
+    app.conf.include = tuple(known | {type(task).__module__ for task in app.tasks.values()})
 
 
 def select_queues(app: Any, request: dict[str, Any], hostname: str) -> None:

@@ -153,6 +153,11 @@ def retried(self, job):
 
 
 @app.task
+def unserialisable():
+    return object()
+
+
+@app.task
 def add(x, y):
     return x + y
 
@@ -177,7 +182,8 @@ def errback(*arguments):
 @app.task(bind=True)
 def request(self):
     """What the task sees of itself."""
-    return {key: repr(value) for key, value in vars(self.request).items() if not key.startswith("_")}
+    seen = {key: value for key, value in vars(self.request).items() if not key.startswith("_")}
+    return json.loads(json.dumps(seen, sort_keys=True, default=repr))
 
 
 @inspect_command()

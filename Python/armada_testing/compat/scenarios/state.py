@@ -1,0 +1,83 @@
+"""What outlives a worker, and what workers tell each other: --statedb, mingle, gossip, elections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..session import HOST, NODE, Session
+from ..table import Setting, scenario
+
+STATE = Setting("statedb", options=("-E", "-c", "1", "--statedb=HOME/state"))
+NEIGHBOURS = Setting("neighbours", options=("-E", "-c", "1", "-l", "INFO"))
+NEIGHBOUR = f"neighbour@{HOST}"
+
+
+def revoked_of(it: Session, node: str) -> list[str]:
+    """What a node has revoked, as far as this scenario is concerned."""
+    replies = it.broadcast("revoked", destination=[node], limit=1)
+    return sorted(each for each in replies[0][node] if each.startswith(it.id("")))
+
+
+@scenario(NEIGHBOURS)
+def mingle(it: Session) -> None:
+    """A stock worker that starts later learns what this one has revoked, and is told the clock; and the other way."""
+    it.command("revoke", task_id=it.id("known to the first"))
+    with it.new_worker(NEIGHBOUR, kind="celery") as neighbour:
+        neighbour.wait_ready(20, consumers=2)
+        neighbour.process.wait_ready(lambda: it.broadcast("ping", destination=[NEIGHBOUR], limit=1), 20, "it answers")
+        it.record("neighbour has revoked", revoked_of(it, NEIGHBOUR))
+        it.broadcast("revoke", {"task_id": it.id("known to the second")}, destination=[NEIGHBOUR], limit=1)
+        it.record("neighbour has synced", "mingle: sync complete" in neighbour.output())
+        it.worker.warm()
+        it.worker.start()
+        it.worker.wait_ready(20, consumers=2)
+        it.worker.wait_answers(it.app, 20)
+        it.wait(lambda: it.id("known to the second") in revoked_of(it, NODE), "it has learned")
+        it.record("has revoked", revoked_of(it, NODE))
+        it.record("both answer", sorted(name for reply in it.broadcast("ping", limit=2) for name in reply))
+        it.record("exit status of the neighbour", neighbour.warm())
+
+
+@scenario(NEIGHBOURS)
+def gossip(it: Session) -> None:
+    """A stock worker sees this one join, live and leave."""
+    with it.new_worker(NEIGHBOUR, kind="celery", options=("-c", "1", "-l", "DEBUG")) as neighbour:
+        neighbour.process.wait_ready(lambda: it.broadcast("ping", destination=[NEIGHBOUR], limit=1), 20, "it answers")
+        it.wait(lambda: both_beat(it), "both have sent heartbeats")
+        it.worker.warm()
+        neighbour.wait_output(f"{NODE} left")
+        it.worker.start()
+        it.worker.wait_ready(20, consumers=2)
+        it.worker.wait_answers(it.app, 20)
+        neighbour.wait_output(f"{NODE} joined the party")
+        it.record("exit status of the neighbour", neighbour.warm())
+
+
+@scenario(NEIGHBOURS)
+def election(it: Session) -> None:
+    """An election among this one and a stock worker: candidates, acknowledgements, one leader."""
+    with it.new_worker(NEIGHBOUR, kind="celery") as neighbour:
+        neighbour.process.wait_ready(lambda: it.broadcast("ping", destination=[NEIGHBOUR], limit=1), 20, "it answers")
+        action: dict[str, Any] = {"task": "jobs.early", "args": [{"n": 11}], "kwargs": {}, "options": {}}
+        it.wait(lambda: both_beat(it), "both have sent heartbeats")
+        it.app.control.broadcast("election", arguments={"id": it.id("vote"), "topic": "task", "action": action})
+        it.wait_event("worker-elect", times=2)
+        it.wait_event("worker-elect-ack", times=2)
+        it.journal.wait_for("end", n=11)
+        it.record("ran", len(it.journal.entries("end", n=11)))
+        it.record("exit status of the neighbour", neighbour.warm())
+
+
+def both_beat(it: Session) -> bool:
+    return {NODE, NEIGHBOUR} <= {event["hostname"] for event in it.events.all() if event["type"] == "worker-heartbeat"}
+
+
+@scenario(STATE)
+def statedb(it: Session) -> None:
+    """--statedb: revokes are known after a restart."""
+    it.command("revoke", task_id=it.id("revoked"))
+    it.record("exit status", it.worker.warm())
+    it.restart()
+    it.record("revoked", revoked_of(it, NODE))
+    it.send("early", {"n": 1}, id=it.id("revoked"))
+    it.wait_event("task-revoked", it.id("revoked"))
