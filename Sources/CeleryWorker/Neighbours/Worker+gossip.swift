@@ -118,9 +118,10 @@ extension Worker {
 
     /// The command `election`: who of all workers is to do something? Without gossip this one takes no part.
     func hold(_ arguments: JSONObject) -> ControlAnswer {
-        guard let id = arguments["id"]?.string else { return .missing("id", of: "election") }
-        guard let topic = arguments["topic"]?.string else { return .missing("topic", of: "election") }
-        guard self.configuration.gossips else { return .reply(.null) }
+        guard self.configuration.gossips, let id = arguments["id"]?.string, let topic = arguments["topic"]?.string
+        else {
+            return .reply(.null)
+        }
         self.neighbourhood.hold(id, now: Self.monotonicClock())
         self.publish(.workerElect) { event in
             event.add("id", id)
