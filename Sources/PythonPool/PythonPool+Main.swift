@@ -56,13 +56,13 @@ extension PythonPool {
             guard let key = key(index, generation) else { return }
             workerExited(key, pid: pid, exit: exit)
         case .reply(let id, let answer):
-            guard let (continuation, deadline) = calls.removeValue(forKey: id) else { return }
+            guard let (completion, deadline) = calls.removeValue(forKey: id) else { return }
             deadline.cancel()
-            continuation.resume(returning: answer)
+            completion(.success(answer))
         case .callFailed(let id, let kind, let message):
-            guard let (continuation, deadline) = calls.removeValue(forKey: id) else { return }
+            guard let (completion, deadline) = calls.removeValue(forKey: id) else { return }
             deadline.cancel()
-            continuation.resume(throwing: PoolError.callFailed(kind: kind, message: message))
+            completion(.failure(PoolError.callFailed(kind: kind, message: message)))
         }
     }
 
@@ -80,25 +80,39 @@ extension PythonPool {
     /// - Returns: JSON.
     /// - Throws: ``PoolError``
     public func call(_ method: String, _ arguments: ByteBuffer, deadline: Duration) async throws -> ByteBuffer {
-        guard phase == .idle || phase == .running || phase == .draining else { throw PoolError.notRunning }
+        try await withCheckedThrowingContinuation { continuation in
+            startCall(method, arguments, deadline: deadline) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// As ``call(_:_:deadline:)``, for callers whose calls are to be made in the order in which they ask for them.
+    ///
+    /// - Parameter completion: is called once, on the event loop, with the answer or a ``PoolError``.
+    public func startCall(
+        _ method: String,
+        _ arguments: ByteBuffer,
+        deadline: Duration,
+        completion: @escaping @Sendable (Result<ByteBuffer, any Error>) -> Void
+    ) {
+        guard phase == .idle || phase == .running || phase == .draining else {
+            return completion(.failure(PoolError.notRunning))
+        }
         lastCall &+= 1
         let id = lastCall
-        return try await withCheckedThrowingContinuation { continuation in
-            let timer = eventLoop.scheduleTask(in: deadline.timeAmount + .milliseconds(200)) {
-                self.assumeIsolated { pool in
-                    guard let (continuation, _) = pool.calls.removeValue(forKey: id) else { return }
-                    continuation.resume(throwing: PoolError.deadlineExceeded(method: method))
-                }
+        let timer = eventLoop.scheduleTask(in: deadline.timeAmount + .milliseconds(200)) {
+            self.assumeIsolated { pool in
+                guard let (completion, _) = pool.calls.removeValue(forKey: id) else { return }
+                completion(.failure(PoolError.deadlineExceeded(method: method)))
             }
-            calls[id] = (continuation, timer)
-            sendControl(.call) { frame in
-                frame.writeInteger(id, endianness: .little)
-                let milliseconds = deadline.nanoseconds / 1_000_000
-                frame.writeInteger(UInt32(clamping: milliseconds), endianness: .little)
-                frame.writeInteger(UInt16(truncatingIfNeeded: method.utf8.count), endianness: .little)
-                frame.writeString(method)
-                frame.writeImmutableBuffer(arguments)
-            }
+        }
+        calls[id] = (completion, timer)
+        sendControl(.call) { frame in
+            frame.writeInteger(id, endianness: .little)
+            let milliseconds = deadline.nanoseconds / 1_000_000
+            frame.writeInteger(UInt32(clamping: milliseconds), endianness: .little)
+            frame.writeInteger(UInt16(truncatingIfNeeded: method.utf8.count), endianness: .little)
+            frame.writeString(method)
+            frame.writeImmutableBuffer(arguments)
         }
     }
 
@@ -175,9 +189,9 @@ extension PythonPool {
         loading.take()?.resume(throwing: error)
         let pending = calls
         calls = [:]
-        for (continuation, timer) in pending.values {
+        for (completion, timer) in pending.values {
             timer.cancel()
-            continuation.resume(throwing: error)
+            completion(.failure(error))
         }
     }
 

@@ -50,7 +50,7 @@ public actor PythonPool {
     var bootedAt: UInt64?
 
     var loading: CheckedContinuation<ByteBuffer, any Error>?
-    var calls: [UInt64: (CheckedContinuation<ByteBuffer, any Error>, Scheduled<Void>)] = [:]
+    var calls: [UInt64: (@Sendable (Result<ByteBuffer, any Error>) -> Void, Scheduled<Void>)] = [:]
     var lastCall: UInt64 = 0
     var runWaiter: CheckedContinuation<Void, Never>?
     var shutdownWaiters: [CheckedContinuation<Void, Never>] = []

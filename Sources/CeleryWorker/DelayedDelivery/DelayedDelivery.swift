@@ -50,7 +50,7 @@ public enum DelayedDelivery {
         var arguments: FieldTable = [
             "x-queue-type": .string(type.rawValue),
             "x-overflow": .string("reject-publish"),
-            "x-message-ttl": .int64(Int64(1000) << Int64(level)),
+            "x-message-ttl": FieldValue(.int(1000 << Int64(level))),
             "x-dead-letter-exchange": .string(next),
         ]
         // Classic queues know no other strategy than "at most once".

@@ -12,24 +12,25 @@ extension Worker {
     /// How long a write to the result backend is tried again: as long as a server takes to come back.
     static let backendWriteLimit = Duration.seconds(300)
 
-    /// Calls the Python main process in the background; a failure is logged.
+    /// Calls the Python main process, which takes its calls in order; a failure is logged.
     func callPython(_ method: String, _ arguments: JSONObject) {
         self.pythonCallCount += 1
-        self.background { worker in
-            defer {
-                worker.pythonCallCount -= 1
-                if worker.phase > .running { worker.stateChanges.send() }
-            }
-            do {
-                let limit = method.hasPrefix("backend.") ? Self.backendWriteLimit : Self.pythonCallLimit
-                _ = try await worker.pool.call(method, JSON.object(arguments).encoded, deadline: limit)
-            } catch {
-                worker.logger.warning(
-                    "a call to the Python main process has failed",
-                    metadata: [LogKeys.method: "\(method)", LogKeys.error: "\(error)"]
-                )
+        let limit = method.hasPrefix("backend.") ? Self.backendWriteLimit : Self.pythonCallLimit
+        self.pool.assumeIsolated { pool in
+            pool.startCall(method, JSON.object(arguments).encoded, deadline: limit) { result in
+                self.assumeIsolated { $0.pythonCalled(method, result) }
             }
         }
+    }
+
+    private func pythonCalled(_ method: String, _ result: Result<ByteBuffer, any Error>) {
+        self.pythonCallCount -= 1
+        if self.phase > .running { self.stateChanges.send() }
+        guard case .failure(let error) = result else { return }
+        self.logger.warning(
+            "a call to the Python main process has failed",
+            metadata: [LogKeys.method: "\(method)", LogKeys.error: "\(error)"]
+        )
     }
 
     /// Fires one of the signals of a worker's parent in the Python main process, if the project listens to it.
