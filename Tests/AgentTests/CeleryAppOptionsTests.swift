@@ -207,6 +207,19 @@ struct CeleryAppOptionsTests {
         #expect(!problems.description.contains("secret"))
     }
 
+    @Test("the agent's own variables count")
+    func agentVariables() throws {
+        let found = try self.configuration(
+            [],
+            environment: [
+                "AGENT_DRAIN_SECONDS": "0.5", "AGENT_LOG_FORMAT": "json", "AGENT_PYTHON": "/py",
+                "AGENT_MAX_DELIVERIES": "3",
+            ]
+        )
+        #expect(found.worker.drainTimeout == 0.5 && found.worker.maximumDeliveries == 3)
+        #expect(found.logFormat == .json && found.python == "/py")
+    }
+
     @Test("a wrong variable of the agent's own is a wrong configuration")
     func ownVariables() {
         #expect(throws: ConfigurationErrors.self) {

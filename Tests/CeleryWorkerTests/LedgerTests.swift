@@ -53,12 +53,17 @@ struct LedgerTests {
         var settlement: Settlement
 
         var testDescription: String {
-            "\(self.ending), failure acks: \(self.options.acksOnFailureOrTimeout), lost rejects: \(self.options.rejectOnWorkerLost)"
+            """
+            \(self.ending), failure acks: \(self.options.acksOnFailure), timeout acks: \(self.options.acksOnTimeout), \
+            lost rejects: \(self.options.rejectOnWorkerLost)
+            """
         }
     }
 
     static let matrix: [Case] = {
-        let noAck = TaskOptions(acksLate: true, acksOnFailureOrTimeout: false)
+        let noAck = TaskOptions(acksLate: true, acksOnFailure: false, acksOnTimeout: false)
+        let noAckOnFailure = TaskOptions(acksLate: true, acksOnFailure: false)
+        let noAckOnTimeout = TaskOptions(acksLate: true, acksOnTimeout: false)
         let rejects = TaskOptions(acksLate: true, rejectOnWorkerLost: true)
         return [
             Case(options: late, ending: .succeeded, settlement: .acknowledge),
@@ -70,6 +75,10 @@ struct LedgerTests {
             Case(options: noAck, ending: .retried, settlement: .acknowledge),
             Case(options: late, ending: .timedOut, settlement: .acknowledge),
             Case(options: noAck, ending: .timedOut, settlement: .reject(requeue: true)),
+            Case(options: noAckOnFailure, ending: .failed, settlement: .reject(requeue: false)),
+            Case(options: noAckOnFailure, ending: .timedOut, settlement: .acknowledge),
+            Case(options: noAckOnTimeout, ending: .failed, settlement: .acknowledge),
+            Case(options: noAckOnTimeout, ending: .timedOut, settlement: .reject(requeue: true)),
             Case(options: late, ending: .workerLost, settlement: .acknowledge),
             Case(options: noAck, ending: .workerLost, settlement: .reject(requeue: false)),
             Case(options: rejects, ending: .workerLost, settlement: .reject(requeue: true)),

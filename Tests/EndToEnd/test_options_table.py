@@ -76,6 +76,15 @@ def test_no_row_is_of_something_that_celery_does_not_have() -> None:
     assert extra == set()
 
 
+def test_what_the_engine_reads_is_honoured() -> None:
+    """And those that reach it otherwise: as options of tasks, URLs, lists of queues."""
+    sources = (path.read_text() for path in (REPOSITORY / "Sources").rglob("*.swift"))
+    read = {name for text in sources for name in re.findall(r'setting\("([a-z_]+)"\)', text)}
+    assert read
+    found = rows()
+    assert {name: found.get(name) for name in read if found.get(name) != "honoured"} == {}
+
+
 @pytest.mark.usefixtures("ours")
 def test_help_lists_what_is_honoured(tmp_path_factory: pytest.TempPathFactory) -> None:
     log = tmp_path_factory.mktemp("help") / "log"

@@ -517,9 +517,10 @@ for name in ("import_modules", "celeryd_init", "worker_init", "after_setup_logge
 """
     )
     project.worker("-c1")
-    project.journal.wait_for("signal", name="worker_ready")
+    # These two are of different processes.
+    for name in ("worker_ready", "worker_process_init"):
+        project.journal.wait_for("signal", name=name)
     names = [entry["name"] for entry in project.journal.entries("signal")]
-    # The last two are of different processes.
     assert sorted(names[-2:]) == ["worker_process_init", "worker_ready"]
     assert names[:-2] == [
         "import_modules",
@@ -608,7 +609,8 @@ WRONGS = [
     Wrong("with a scheduler", 64, ("--beat", "celery beat"), ("-A", "proj", "-B")),
     Wrong("unknown setting", 64, ("worker.nope=1", "NAMESPACE.SETTING=VALUE"), ("-A", "proj", "worker.nope=1")),
     Wrong("setting without value", 64, ("worker.pool", "NAMESPACE.SETTING=VALUE"), ("-A", "proj", "worker.pool")),
-    Wrong("wrong setting", 64, ("worker.concurrency=x",), ("-A", "proj", "worker.concurrency=x")),
+    Wrong("wrong setting", 64, ("worker.lost_wait=x",), ("-A", "proj", "worker.lost_wait=x")),
+    Wrong("a wrong number", 78, ("worker_concurrency", "'many'"), code="app.conf.worker_concurrency = 'many'\n"),
     Wrong("no such folder", 64, ("--workdir", "/dev/null/absent"), ("-A", "proj", "--workdir", "/dev/null/absent")),
     Wrong("no such user", 78, ("--uid", "nobody-here"), ("-A", "proj", "--uid", "nobody-here")),
     Wrong("no log file", 78, ("--logfile", "/dev/null/absent/log"), ("-A", "proj", "-f", "/dev/null/absent/log")),

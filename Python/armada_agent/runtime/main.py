@@ -5,6 +5,7 @@ It is single-threaded, so that forking is safe, and does nothing slow but to loa
 
 from __future__ import annotations
 
+import array
 import gc
 import json
 import math
@@ -85,10 +86,11 @@ class Main:
                 self.clerk.work()
             if self.leave_at is not None and not self.is_awaited(self.leave_at):
                 self.end()
+            # What was asked for first: `worker_ready` is fired when the workers have been forked.
+            while self.spawns.fileno() in ready and self.fork_worker():
+                pass
             if self.control.fileno() in ready and not self.receive():
                 self.end()
-            if self.spawns.fileno() in ready:
-                self.fork_worker()
 
     def is_awaited(self, moment: float) -> bool:
         """Whether there are calls that the end is to wait for, until a moment at the latest."""
@@ -228,9 +230,18 @@ class Main:
         """Report that a call failed."""
         self.tell(wire.CALL_FAILED, identity, wire.sized(kind) + wire.sized(message))
 
-    def fork_worker(self) -> None:
-        """Take one SPAWN message and fork the worker that it asks for."""
-        message, descriptors, _, _ = socket.recv_fds(self.spawns, 64, 16, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+    def fork_worker(self) -> bool:
+        """Take one SPAWN message and fork the worker that it asks for; False if there is none."""
+        descriptors = array.array("i")
+        # Not `socket.recv_fds`, which leaves its flags aside.
+        flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        try:
+            message, control, _, _ = self.spawns.recvmsg(64, socket.CMSG_SPACE(16 * descriptors.itemsize), flags)
+        except BlockingIOError:
+            return False
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data)
         if not message:
             self.end()
         index, generation = wire.SPAWN.unpack_from(message)
@@ -245,11 +256,12 @@ class Main:
             self.report_exit(Child(0, index, generation), -1, 0)
         else:
             if pid == 0:
-                self.become_worker(index, generation, descriptors)
+                self.become_worker(index, generation, descriptors.tolist())
             self.children[pid] = Child(pid, index, generation)
             self.control.sendall(wire.FORKED.pack(13, wire.WORKER_FORKED, index, generation, pid))
         for descriptor in descriptors:
             os.close(descriptor)
+        return True
 
     def before_fork(self) -> None:
         """Fire `worker_before_create_process`."""

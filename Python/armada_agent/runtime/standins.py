@@ -7,13 +7,21 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
+from .errors import LoadError
+
 
 def processes(setting: Any) -> int:
     """What `worker_concurrency` comes to: none is one a processor, `auto` (Celery 5.7) heeds the container's limit."""
-    if setting == "auto":
+    import celery
+
+    if setting == "auto" and celery.VERSION >= (5, 7):
         sysinfo: Any = importlib.import_module("celery.utils.sysinfo")
         return int(sysinfo.cpu_budget().count)
-    return int(setting or os.cpu_count() or 1)
+    try:
+        return int(setting or os.cpu_count() or 1)
+    except ValueError:
+        found = f"worker_concurrency: found {setting!r}, expected a whole number"
+        raise LoadError("invalid", found + (", or auto" if celery.VERSION >= (5, 7) else "")) from None
 
 
 class WorkerStandIn:

@@ -47,7 +47,7 @@ extension CeleryAppConfiguration {
             gossips: self.gossips,
             stateFile: self.stateFile.map(self.nodeName.expanding),
             purgesQueues: self.purgesQueues,
-            drainTimeout: self.drainLimit.map { Double($0.components.seconds) },
+            drainTimeout: self.drainLimit?.inSeconds,
             maximumDeliveries: self.maximumDeliveries,
             logsEachTask: self.logLevel.level <= .info
         )

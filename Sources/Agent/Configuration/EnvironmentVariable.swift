@@ -151,6 +151,13 @@ extension ValueFormat where Value == Duration {
     }
 }
 
+extension Duration {
+    /// In seconds, with their fraction.
+    var inSeconds: Double {
+        Double(self.components.seconds) + Double(self.components.attoseconds) / 1_000_000_000_000_000_000
+    }
+}
+
 extension ValueFormat where Value == Bool {
     static var boolean: Self {
         Self(expected: "1, true, yes or on, or 0, false, no or off") { text in

@@ -103,7 +103,7 @@ public struct Pod: Sendable {
             pool: .prefork,
             concurrency: self.configuration.concurrency,
             prefetchMultiplier: self.configuration.prefetchMultiplier,
-            drainTimeout: self.configuration.drainLimit.map { Double($0.components.seconds) },
+            drainTimeout: self.configuration.drainLimit?.inSeconds,
             maximumDeliveries: self.configuration.maximumDeliveries
         )
     }

@@ -4,8 +4,10 @@ public import JSON
 public struct TaskOptions: Sendable, Equatable {
     /// Acknowledge when the task has ended, not when it starts.
     public var acksLate: Bool
-    /// With ``acksLate``: a failure or a time limit acknowledges too; else the message is rejected.
-    public var acksOnFailureOrTimeout: Bool
+    /// With ``acksLate``: a failure acknowledges too; else the message is rejected.
+    public var acksOnFailure: Bool
+    /// With ``acksLate``: a time limit acknowledges too; else the message goes back to its queue.
+    public var acksOnTimeout: Bool
     /// With ``acksLate``: a task whose worker died goes back to its queue.
     public var rejectOnWorkerLost: Bool
     public var ignoreResult: Bool
@@ -22,7 +24,8 @@ public struct TaskOptions: Sendable, Equatable {
 
     public init(
         acksLate: Bool = false,
-        acksOnFailureOrTimeout: Bool = true,
+        acksOnFailure: Bool = true,
+        acksOnTimeout: Bool = true,
         rejectOnWorkerLost: Bool = false,
         ignoreResult: Bool = false,
         storeErrorsEvenIfIgnored: Bool = false,
@@ -34,7 +37,8 @@ public struct TaskOptions: Sendable, Equatable {
         routingKey: String? = nil
     ) {
         self.acksLate = acksLate
-        self.acksOnFailureOrTimeout = acksOnFailureOrTimeout
+        self.acksOnFailure = acksOnFailure
+        self.acksOnTimeout = acksOnTimeout
         self.rejectOnWorkerLost = rejectOnWorkerLost
         self.ignoreResult = ignoreResult
         self.storeErrorsEvenIfIgnored = storeErrorsEvenIfIgnored
@@ -48,9 +52,12 @@ public struct TaskOptions: Sendable, Equatable {
 
     /// Reads the attributes as the Python main process reports them.
     public init(manifest: JSON) {
+        // Celery before 5.7 has one option for both.
+        let acksOnBoth = manifest["acks_on_failure_or_timeout"]?.bool ?? true
         self.init(
             acksLate: manifest["acks_late"]?.bool ?? false,
-            acksOnFailureOrTimeout: manifest["acks_on_failure_or_timeout"]?.bool ?? true,
+            acksOnFailure: manifest["acks_on_failure"]?.bool ?? acksOnBoth,
+            acksOnTimeout: manifest["acks_on_timeout"]?.bool ?? acksOnBoth,
             rejectOnWorkerLost: manifest["reject_on_worker_lost"]?.bool ?? false,
             ignoreResult: manifest["ignore_result"]?.bool ?? false,
             storeErrorsEvenIfIgnored: manifest["store_errors_even_if_ignored"]?.bool ?? false,

@@ -201,13 +201,13 @@ public struct Ledger: Sendable {
         case .rejected(let requeue):
             .reject(requeue: requeue)
         case .failed:
-            options.acksOnFailureOrTimeout ? .acknowledge : .reject(requeue: false)
+            options.acksOnFailure ? .acknowledge : .reject(requeue: false)
         case .timedOut:
-            options.acksOnFailureOrTimeout ? .acknowledge : .reject(requeue: true)
+            options.acksOnTimeout ? .acknowledge : .reject(requeue: true)
         case .workerLost:
             options.rejectOnWorkerLost
                 ? .reject(requeue: true)
-                : options.acksOnFailureOrTimeout ? .acknowledge : .reject(requeue: false)
+                : options.acksOnFailure ? .acknowledge : .reject(requeue: false)
         }
     }
 
