@@ -52,11 +52,12 @@ class Neighbourhood:
         wait_until(lambda: identity in self.revoked(worker), 20, f"{worker.node} knows of the revoked task")
 
     def elect(self, number: int, *workers: Worker) -> Any:
-        """Has one of these workers, who are all that there are, run a task; the replies."""
+        """Has one of these workers run a task; the replies."""
         action = self.client.signature("jobs.early", args=({"n": number},))
         return self.client.control.broadcast(
             "election",
             arguments={"id": str(uuid.uuid4()), "topic": "task", "action": dict(action)},
+            destination=[worker.node for worker in workers],
             reply=True,
             timeout=20,
             limit=len(workers),
@@ -135,26 +136,28 @@ def test_gossip_tells_who_comes_and_who_is_gone(neighbourhood: Neighbourhood) ->
 
 
 def test_an_election_has_one_winner(neighbourhood: Neighbourhood) -> None:
-    ours = neighbourhood.start("agent", "--with-gossip")
+    """A stock worker acknowledges the candidates, and is none itself: if its own acknowledgement comes back to it
+    before another's candidacy has come, which is for chance to say, an election ends it (kombu/clocks.py, sort_heap).
+    """
+    candidates = [neighbourhood.start("agent", "--with-gossip") for _ in range(2)]
     stock = neighbourhood.start("celery")
-    ours.wait_output("a neighbour joined")
-    stock.wait_output(f"{ours.node} joined the party")
+    for candidate in candidates:
+        candidate.wait_output(f"a neighbour joined node={stock.node}")
     for number in range(1, 4):
-        replies = neighbourhood.elect(number, ours, stock)
-        assert {node for reply in replies for node in reply} == {ours.node, stock.node}
+        replies = neighbourhood.elect(number, *candidates)
+        assert {node for reply in replies for node in reply} == {candidate.node for candidate in candidates}
         neighbourhood.journal.wait_for("end", n=number)
-
-        def decided(count: int = number) -> bool:
-            # "won an election", or "another node won an election".
-            return ours.output().count("won an election") == count
-
-        wait_until(decided, 20, "ours has decided")
-    won_by_stock = stock.output().count("I won the election")
-    lost_by_ours = ours.output().count("another node won an election")
-    assert won_by_stock == lost_by_ours
+        for candidate in candidates:
+            wait_decided(candidate, number)
+    assert sum(candidate.output().count("info won an election") for candidate in candidates) == 3
     assert stock.running
-    # Whoever ran it, each ran once.
+    # Whoever ran them, each ran once.
     assert len(neighbourhood.journal.entries("end")) == 3
+
+
+def wait_decided(worker: Worker, elections: int) -> None:
+    """Until it has seen the end of so many: "won an election", or "another node won an election"."""
+    wait_until(lambda: worker.output().count("won an election") == elections, 20, f"{elections} elections have ended")
 
 
 def test_a_lone_worker_wins_its_election(neighbourhood: Neighbourhood) -> None:
@@ -169,5 +172,5 @@ def test_an_election_without_gossip_harms_nobody(neighbourhood: Neighbourhood) -
     ours = neighbourhood.start("agent")
     assert neighbourhood.elect(1, ours) == [{ours.node: None}]
     [reply] = neighbourhood.client.control.broadcast("election", arguments={}, reply=True, timeout=2, limit=1)
-    assert "missing 1 required positional argument" in reply[ours.node]["error"]
+    assert "missing 2 required positional arguments: 'id' and 'topic'" in reply[ours.node]["error"]
     assert ours.warm() == 0

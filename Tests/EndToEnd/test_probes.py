@@ -173,6 +173,13 @@ def test_a_worker_for_any_project(broker: RabbitMQ, tmp_path: Path) -> None:
             20,
             "the expired task is counted",
         )
+        started = probes.metrics()["process_start_time_seconds"][()]
+        worker.process.send(signal.SIGHUP)
+
+        def is_new() -> bool:
+            return probes.status("readyz") == 200 and probes.metrics()["process_start_time_seconds"][()] > started
+
+        wait_until(is_new, 30, "the worker has started anew, on the same port")
         assert worker.warm() == 0
 
 

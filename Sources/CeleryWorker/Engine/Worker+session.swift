@@ -168,6 +168,7 @@ extension Worker {
         for queue in project.queues { try await session.tasks.declare(Topology(queue)) }
         try await self.prepareDelayedDelivery(on: session.connection, project)
         try await self.purgeQueues(project, on: session.tasks)
+        try await self.startGossip(over: session.connection, project)
         try await self.openMailbox(on: session.control)
     }
 
@@ -201,7 +202,7 @@ extension Worker {
             self.fireReady()
         }
         self.sendWorkerEvent(.workerOnline)
-        self.meetNeighbours()
+        self.mingle()
         ExecutableMemory.releaseStartupCode()
         self.stateChanges.send()
         self.logger.info(

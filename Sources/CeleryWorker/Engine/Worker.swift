@@ -84,6 +84,8 @@ public actor Worker {
     var revokedStamps = RevokedStamps()
     /// Who has answered this session's `hello`.
     var neighboursMet: Set<String> = []
+    /// The connection over which neighbours' events come.
+    var gossipEpoch: UInt64?
     lazy var neighbourhood = Gossip(node: self.nodeName, pid: getpid())
     /// The one timer: when it rings, on the monotonic clock.
     var timer: (due: Double, callback: NIOScheduledCallback)?

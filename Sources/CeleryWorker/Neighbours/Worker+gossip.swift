@@ -5,21 +5,48 @@ import JSON
 import Logging
 
 extension Worker {
-    /// How often it is looked who has fallen silent, in seconds.
+    /// How often it is looked who has fallen silent.
     private static let gossipInterval = Duration.seconds(5)
 
-    /// Listens to the neighbours' events until the connection ends.
-    func gossip(over connection: AMQPConnection) async {
-        guard let project else { return }
+    /// Begins to listen to the neighbours' events (not unless `--with-gossip`), for as long as the connection lasts.
+    ///
+    /// To be called before remote control is listened to, so that no election is missed; over a channel of its own, since what the broker refuses here
+    /// is to harm no job.
+    /// - Throws: when the connection is lost.
+    func startGossip(over connection: AMQPConnection, _ project: Project) async throws {
+        guard self.configuration.gossips, self.gossipEpoch != connection.epoch else { return }
+        let channel = try await connection.openChannel()
         do {
-            // On a channel of its own: what the broker refuses here harms no job.
-            try await connection.withChannel { @Sendable channel in
-                try await self.listenToNeighbours(project, on: channel)
-            }
-        } catch {
-            guard !(await connection.hasEnded) else { return }
-            self.logger.error("neighbours' events can't be listened to", metadata: [LogKeys.error: "\(error)"])
+            try await self.listenToNeighbours(project, on: channel)
+        } catch let error as AMQPError where error.code == .channelClosedByBroker {
+            return self.gossipRefused(error)
         }
+        self.gossipEpoch = connection.epoch
+        self.background { await $0.watchNeighbours(connection, channel) }
+    }
+
+    private func watchNeighbours(_ connection: AMQPConnection, _ channel: AMQPChannel) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    try await channel.closed()
+                } catch let error as AMQPError where error.code == .channelClosedByBroker {
+                    await self.gossipRefused(error)
+                } catch {
+                    // With its connection, or with this worker.
+                }
+            }
+            group.addTask {
+                while (try? await Task.sleep(for: Self.gossipInterval)) != nil { await self.gossipTick() }
+            }
+            await group.next()
+            group.cancelAll()
+        }
+        if self.gossipEpoch == connection.epoch { self.gossipEpoch = nil }
+    }
+
+    private func gossipRefused(_ error: AMQPError) {
+        self.logger.error("neighbours' events can't be listened to", metadata: [LogKeys.error: "\(error)"])
     }
 
     private func listenToNeighbours(_ project: Project, on channel: AMQPChannel) async throws {
@@ -45,17 +72,6 @@ extension Worker {
                 self.assumeIsolated { $0.gossipReceived(delivery) }
             }
         )
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await channel.closed() }
-            group.addTask {
-                while true {
-                    try await Task.sleep(for: Self.gossipInterval)
-                    await self.gossipTick()
-                }
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
     }
 
     /// (`celery/events/receiver.py`, `EventReceiver.__init__`)

@@ -13,13 +13,6 @@ extension Mailbox {
 }
 
 extension Worker {
-    /// A session has begun: greets the neighbours, and listens to them from now on.
-    func meetNeighbours() {
-        guard let connection = self.session?.connection else { return }
-        if self.configuration.mingles { self.background { await $0.mingle(over: connection) } }
-        if self.configuration.gossips { self.background { await $0.gossip(over: connection) } }
-    }
-
     /// How long the first reply may take; a connection for the request may have to be made first.
     private static let firstReplyLimit = Duration.seconds(3)
     /// When so long none has come, all have answered: as long as Celery waits.
@@ -29,8 +22,12 @@ extension Worker {
     ///
     /// Celery does so before it consumes. Here jobs are taken meanwhile: a revoke that only a neighbour knows counts from its reply on, and a task that waits is
     /// looked up again before it starts.
-    private func mingle(over connection: AMQPConnection) async {
-        guard let project else { return }
+    func mingle() {
+        guard self.configuration.mingles, let connection = self.session?.connection, let project else { return }
+        self.background { await $0.mingle(over: connection, project) }
+    }
+
+    private func mingle(over connection: AMQPConnection, _ project: Project) async {
         let mailbox = Mailbox(nodeName: self.nodeName, project: project)
         self.neighboursMet = []
         do {
