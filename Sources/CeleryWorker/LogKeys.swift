@@ -8,7 +8,6 @@ enum LogKeys {
     static let nodes = "nodes"
     static let election = "election"
     static let runtime = "runtime_seconds"
-    static let result = "result"
     static let error = "error"
     static let reason = "reason"
     static let settlement = "settlement"

@@ -11,6 +11,8 @@ final class ShutdownSignals: Sendable {
     private let terminationRequest: Worker.ShutdownRequest
     private let hasTerminal = isatty(STDIN_FILENO) == 1
     private let isRestartWanted = Atomic(false)
+    /// Where this process was started, from where a relative `--workdir` counts.
+    private let folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
     init(environment: [String: String]) {
         self.terminationRequest = environment["REMAP_SIGTERM"] == "SIGQUIT" ? .cold : .warm
@@ -52,6 +54,7 @@ final class ShutdownSignals: Sendable {
     /// Ends the process; after a SIGHUP the same command takes its place, under the same process number.
     func exit(_ status: Int32) -> Never {
         if status == 0, self.isRestartWanted.load(ordering: .relaxed) {
+            if self.folder >= 0 { _ = fchdir(self.folder) }
             let arguments = CommandLine.arguments.map { strdup($0) } + [nil]
             execv("/proc/self/exe", arguments)
             perror("armada-agent: can't start anew")

@@ -485,6 +485,27 @@ def test_the_mask_of_new_files(project: Project) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("ours")
+def test_a_restart_by_sighup_is_the_same_command(project: Project) -> None:
+    """Also where the command names files and folders that are not absolute."""
+    project.write("below/other.py", "from proj import app\n")
+    (project.folder / "below" / "proj.py").write_text(CODE)
+    worker = project.worker(
+        "-c1", "-linfo", "--pidfile", "pid", "-f", "log", general=["--workdir", "below"], module="other"
+    )
+    path, log = project.folder / "below" / "pid", project.folder / "below" / "log"
+    project.send(n=1)
+    (first,) = project.journal.wait_for("end", n=1)
+    worker.process.send(signal.SIGHUP)
+    wait_until(lambda: log.read_text().count(" info ready ") == 2, 30, "it has started anew")
+    project.send(n=2)
+    (second,) = project.journal.wait_for("end", n=2)
+    assert first["pid"] != second["pid"]
+    assert path.read_text() == f"{worker.pid}\n"
+    assert worker.warm() == 0
+    assert not path.exists()
+
+
 def test_ctrl_c(project: Project) -> None:
     """The task that runs ends; the next one goes back to its queue."""
     worker = project.worker("-c1")

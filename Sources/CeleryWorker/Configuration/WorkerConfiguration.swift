@@ -36,7 +36,7 @@ public struct WorkerConfiguration: Sendable {
     public var drainTimeout: Double?
     /// After how many lost Python workers a message is set aside; `nil` for never.
     public var maximumDeliveries: Int?
-    /// Whether messages on their way to and from a job are told of at `info`, as Celery's own worker does at that level.
+    /// Whether each message that is taken is told of at `info`, as by Celery's own worker; how its task ends is told by the tracer, in Python.
     public var logsEachTask: Bool
 
     public init(

@@ -46,12 +46,6 @@ extension Worker {
         self.settle(conclusion)
         self.statistics.ended(conclusion.job.message.task, ending, runtime: runtime > 0 ? runtime : nil)
         self.sendEnded(conclusion, outcome: outcome, runtime: runtime)
-        if self.configuration.logsEachTask, case .success(let result) = outcome {
-            var metadata = self.metadata(of: conclusion.job.message)
-            metadata[LogKeys.runtime] = "\(runtime)"
-            metadata[LogKeys.result] = "\(result)"
-            self.logger.info("task succeeded", metadata: metadata)
-        }
         self.jobHasEnded()
     }
 
