@@ -654,6 +654,7 @@ WRONGS = [
     Wrong("a ciphers option", 78, ("broker_use_ssl", "ciphers"), code="app.conf.broker_use_ssl = {'ciphers': 'x'}\n"),
     Wrong("a bootstep", 78, ("app.steps['worker']", "proj.Probe"), code=STEP),
     Wrong("a request class", 78, ("proj.special", "proj:Mine"), code=STRATEGY),
+    Wrong("a worker class", 78, ("app.Worker", "proj:Mine"), code="class Mine: pass\napp.Worker = Mine\n"),
     Wrong("a pool setting", 78, ("worker_pool", "gevent", "-P prefork"), code="app.conf.worker_pool = 'gevent'\n"),
     Wrong("a consumer class", 78, ("worker_consumer", "x:Y"), code="app.conf.worker_consumer = 'x:Y'\n"),
     Wrong(
