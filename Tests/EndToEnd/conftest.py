@@ -20,6 +20,8 @@ from armada_testing.processes import wait_until
 from armada_testing.rabbitmq import RabbitMQ
 from armada_testing.redis_server import Redis
 
+from .worker_project import Project as WorkerProject
+
 PROJECT_CODE = Path(__file__).with_name("project_code.py").read_text()
 
 
@@ -178,3 +180,10 @@ def gate(backend: Redis) -> Iterator[Gate]:
     gate = Gate(backend.port)
     yield gate
     gate.close()
+
+
+@pytest.fixture
+def project(broker: RabbitMQ, tmp_path: Path) -> Iterator[WorkerProject]:
+    """A small project for a worker of its own."""
+    with ExitStack() as resources:
+        yield WorkerProject(broker, tmp_path, resources)

@@ -71,7 +71,7 @@ def test_how_it_is_connected_to(settings: dict[str, Any], options: str) -> None:
             {"ca_certs": "/ca", "certfile": "/c", "keyfile": "/k"},
             "ssl_ca_certs=%2Fca&ssl_certfile=%2Fc&ssl_keyfile=%2Fk",
         ),
-        ({"cert_reqs": ssl.CERT_NONE}, "ssl_cert_reqs=CERT_NONE"),
+        ({"ssl_version": ssl.PROTOCOL_TLSv1_2, "cert_reqs": ssl.CERT_NONE}, "ssl_cert_reqs=CERT_NONE"),
         ({"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": "n"}, "ssl_cert_reqs=CERT_REQUIRED&ssl_server_hostname=n"),
     ],
 )
@@ -93,6 +93,12 @@ def test_tls_options_of_a_url() -> None:
         ({"broker_url": "sqs://"}, ("broker_url", "'sqs'")),
         ({"broker_url": "amqp://a;redis://b"}, ("broker_url", "'redis'")),
         ({"broker_url": "amqp://a", "broker_use_ssl": {"ciphers": "x"}}, ("broker_use_ssl", "ciphers")),
+        ({"broker_url": "amqp://u:sec/secret@h"}, ("broker_url", "%2F")),
+        ({"broker_url": "amqp://h:port"}, ("broker_url", "host:port")),
+        (
+            {"broker_url": "amqp://a", "broker_use_ssl": {"ssl_version": ssl.PROTOCOL_TLSv1}},
+            ("broker_use_ssl", "ssl_version"),
+        ),
         ({"broker_url": "amqp://u:secret@a", "broker_write_url": "redis://b"}, ("broker_write_url", "'redis'")),
     ],
 )

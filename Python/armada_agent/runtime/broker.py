@@ -10,6 +10,8 @@ from .errors import LoadError
 
 AMQP = ("amqp", "pyamqp", "librabbitmq")
 AMQP_TLS = ("amqps",)
+# What these ask for, the agent's TLS 1.2 or later is.
+TLS_VERSIONS = ("PROTOCOL_TLS", "PROTOCOL_TLS_CLIENT", "PROTOCOL_TLSv1_2")
 SSL_OPTIONS = ("ca_certs", "certfile", "keyfile", "cert_reqs", "server_hostname")
 
 
@@ -25,7 +27,15 @@ def brokers(app: Any) -> dict[str, list[str]]:
         # What the project has written counts for a message, not what stands for it.
         name = "broker_url" if value == conf.broker_url else setting
         check_transports(value, conf.broker_transport, name)
-        found[setting] = urls(connect(heartbeat=conf.broker_heartbeat), name)
+        try:
+            found[setting] = urls(connect(heartbeat=conf.broker_heartbeat), name)
+        except ValueError:
+            # Its text may hold a part of the password.
+            raise LoadError(
+                "invalid",
+                f"{name}: found a URL that can't be read, expected amqp://user:password@host:port/vhost; "
+                "in a password, /, @, : and % are written %2F, %40, %3A and %25",
+            ) from None
     return found
 
 
@@ -94,8 +104,8 @@ def tls_options(options: dict[str, Any], setting: str) -> list[tuple[str, str]]:
             found.append(("ssl_cert_reqs", "CERT_NONE" if lenient else "CERT_REQUIRED"))
         elif name in SSL_OPTIONS:
             found.append((f"ssl_{name}", str(value)))
-        elif name not in ("check_hostname", "ssl_version"):
-            unknown.append(name)
+        elif name != "version" or getattr(value, "name", value) not in TLS_VERSIONS:
+            unknown.append("ssl_version" if name == "version" else name)
     if unknown:
         raise LoadError(
             "invalid",

@@ -11,6 +11,7 @@ from typing import Any
 from .errors import LoadError
 
 STANDARD_CONSUMER = "celery.worker.consumer:Consumer"
+STANDARD_WORKER = "celery.apps.worker"
 STANDARD_AUTOSCALER = "celery.worker.autoscale:Autoscaler"
 STANDARD_STRATEGY = "celery.worker.strategy:default"
 STANDARD_REQUEST = "celery.worker.request:Request"
@@ -52,6 +53,9 @@ def problems(app: Any, options: dict[str, Any]) -> Iterator[str]:
                 f"app.steps[{blueprint!r}]: found the bootsteps {names}, expected none: they extend the insides of "
                 "Celery's own worker; run this project with celery worker, or move what they do into signals"
             )
+    worker_class = vars(app).get("Worker")
+    if worker_class is not None and worker_class.__module__ != STANDARD_WORKER:
+        yield f"app.Worker: found {qualified(worker_class)!r}, expected Celery's own: the agent is the worker"
     if not options.get("pool") and pool_name(conf.worker_pool) is None:
         yield (
             f"worker_pool: found {conf.worker_pool!r}, expected prefork or solo: tasks run in Python processes beside "

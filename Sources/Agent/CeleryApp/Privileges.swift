@@ -23,7 +23,7 @@ enum Privileges {
         groupID = groupID ?? account.group
         // To be who one is already takes no right.
         if account.user == geteuid(), groupID == getegid() { return }
-        try Self.check("--gid", setgid(groupID ?? account.group))
+        try Self.check(group == nil ? "--uid" : "--gid", setgid(groupID ?? account.group))
         try Self.check("--uid", initgroups(account.name, groupID ?? account.group))
         try Self.check("--uid", setuid(account.user))
         // Once given away, root's rights must not come back.
