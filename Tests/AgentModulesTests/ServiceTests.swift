@@ -12,8 +12,15 @@ import Testing
 /// Answers `echo.*` calls as their names say.
 private struct Echo: AgentModule {
     let name = "echo"
-    /// Tells of calls that were given up.
-    let cancelled: AsyncStream<Void>.Continuation
+    /// Tells of calls of `wait` that have begun, and of those that were given up.
+    let steps: AsyncStream<Step>.Continuation
+
+    enum Step { case began, cancelled }
+
+    static func next(_ steps: AsyncStream<Step>) async -> Step? {
+        for await step in steps { return step }
+        return nil
+    }
 
     func call(_ method: String, _ arguments: ModuleArguments, reply: ModuleReply) async throws(ModuleError)
         -> PythonValue
@@ -26,10 +33,11 @@ private struct Echo: AgentModule {
             for part in 0..<3 { try await reply.part(.int(part)) }
             return .none
         case "wait":
+            self.steps.yield(.began)
             do {
                 try await Task.sleep(for: .seconds(600))
             } catch {
-                self.cancelled.yield()
+                self.steps.yield(.cancelled)
             }
             return .none
         default: throw .unknownMethod("echo.\(method)")
@@ -85,19 +93,19 @@ private struct Caller: Sendable {
 
 @Suite("The modules' service", .timeLimit(.minutes(1)))
 struct ServiceTests {
-    private func serving(_ body: @escaping @Sendable (ModuleConnector, AsyncStream<Void>) async throws -> Void)
+    private func serving(_ body: @escaping @Sendable (ModuleConnector, AsyncStream<Echo.Step>) async throws -> Void)
         async throws
     {
         let connector = try ModuleConnector()
-        let (cancelled, continuation) = AsyncStream<Void>.makeStream()
+        let (steps, continuation) = AsyncStream<Echo.Step>.makeStream()
         let server = ModuleServer(
-            modules: [Echo(cancelled: continuation)],
+            modules: [Echo(steps: continuation)],
             eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         )
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run(connector: connector) }
-            try await body(connector, cancelled)
+            try await body(connector, steps)
             group.cancelAll()
         }
         Glibc.close(connector.connecting)
@@ -176,21 +184,21 @@ struct ServiceTests {
 
     @Test("a call whose caller goes is cancelled")
     func gone() async throws {
-        try await self.serving { connector, cancelled in
+        try await self.serving { connector, steps in
             let caller = try Caller(connector)
             caller.send(#"{"method": "echo.wait"}"#)
+            #expect(await Echo.next(steps) == .began)
             caller.close()
-            var iterator = cancelled.makeAsyncIterator()
-            #expect(await iterator.next() != nil)
+            #expect(await Echo.next(steps) == .cancelled)
         }
     }
 
     @Test("calls that run are cancelled when the service ends")
     func ends() async throws {
         let connector = try ModuleConnector()
-        let (cancelled, continuation) = AsyncStream<Void>.makeStream()
+        let (steps, continuation) = AsyncStream<Echo.Step>.makeStream()
         let server = ModuleServer(
-            modules: [Echo(cancelled: continuation)],
+            modules: [Echo(steps: continuation)],
             eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         )
@@ -198,11 +206,12 @@ struct ServiceTests {
         caller.send(#"{"method": "echo.wait"}"#)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run(connector: connector) }
+            #expect(await Echo.next(steps) == .began)
             // Nobody is left who could ask for a connection.
             Glibc.close(connector.connecting)
             try await group.next()
         }
-        var iterator = cancelled.makeAsyncIterator()
-        #expect(await iterator.next() != nil)
+        #expect(await Echo.next(steps) == .cancelled)
+        caller.close()
     }
 }

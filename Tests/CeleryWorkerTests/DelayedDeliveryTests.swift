@@ -30,7 +30,7 @@ struct DelayedDeliveryTests {
                         arguments: [
                             "x-queue-type": .string("quorum"),
                             "x-overflow": .string("reject-publish"),
-                            "x-message-ttl": .int64(Int64(1 << level) * 1000),
+                            "x-message-ttl": FieldValue(.int(Int64(1 << level) * 1000)),
                             "x-dead-letter-exchange": .string(
                                 level == 0 ? "celery_delayed_delivery" : "celery_delayed_\(level - 1)"
                             ),

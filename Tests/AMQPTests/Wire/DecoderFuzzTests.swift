@@ -10,8 +10,8 @@ import Testing
 @Suite("Decoder fuzz")
 struct DecoderFuzzTests {
     @Test("mutated frames")
-    func mutatedFrames() {
-        self.run(salt: 1) { generator in
+    func mutatedFrames() async {
+        await self.run(salt: 1) { generator in
             var buffer = ByteBuffer()
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 FrameDecoderTests.frames.randomElement(using: &generator)?.write(to: &buffer)
@@ -23,8 +23,8 @@ struct DecoderFuzzTests {
     }
 
     @Test("well-formed frames around a random payload")
-    func randomPayloads() {
-        self.run(salt: 2) { generator in
+    func randomPayloads() async {
+        await self.run(salt: 2) { generator in
             let size = Int.random(in: 0...80, using: &generator)
             let kinds: [UInt8] = [1, 1, 2, 2, 3, 8]
             let kind = kinds.randomElement(using: &generator) ?? 1
@@ -41,18 +41,20 @@ struct DecoderFuzzTests {
     }
 
     @Test("random bytes")
-    func randomBytes() {
-        self.run(salt: 3) { generator in
+    func randomBytes() async {
+        await self.run(salt: 3) { generator in
             (0..<Int.random(in: 0...64, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
         }
     }
 
-    private func run(salt: UInt64, _ input: (inout SeededGenerator) -> [UInt8]) {
+    private func run(salt: UInt64, _ input: (inout SeededGenerator) -> [UInt8]) async {
         let iterations = Self.number("FUZZ_ITERATIONS") ?? 5000
         let seed = Self.number("FUZZ_SEED") ?? 1
         var frames = 0
         var refusals = 0
         for iteration in 0..<iterations {
+            // Tests that wait for something run on the same few threads.
+            if iteration.isMultiple(of: 50) { await Task.yield() }
             // Each case by its own seed, so that one can be repeated alone.
             var generator = SeededGenerator(seed: (seed &* 1_000_003 &+ iteration) &* 16 &+ salt)
             let bytes = input(&generator)
