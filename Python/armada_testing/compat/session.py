@@ -101,8 +101,10 @@ class Session:
     def new_worker(self, node: str = NODE, kind: Kind | None = None, **options: Any) -> Worker:
         """Another worker of the same setting; entered and left by the caller."""
         setting = self.setting
+        kind = kind or self.kind
+        given = (*setting.options, *(setting.ours if kind == "agent" else ()))
         arguments: dict[str, Any] = {
-            "options": [option.replace("HOME", str(self.home)) for option in setting.options],
+            "options": [option.replace("HOME", str(self.home)) for option in given],
             "queue": setting.queue,
             "settings": setting.settings,
             # The seed makes the order of sets, where an answer shows one, the same.
@@ -114,7 +116,7 @@ class Session:
             log=self.home / f"{node.partition('@')[0]}.log",
             node=node,
             backend=self.backend,
-            kind=kind or self.kind,
+            kind=kind,
             **arguments,
         )
 
@@ -441,7 +443,14 @@ class Session:
         others: list[Any] = []
         for event in self.events.all(self._event_mark):
             identifier = event.get("uuid")
-            if identifier == self.id("settled") or event["type"] == "worker-heartbeat":
+            # What a neighbour tells, and when a vote is told, is for the scenario to look at.
+            if identifier == self.id("settled") or event["type"] in (
+                "worker-heartbeat",
+                "worker-elect",
+                "worker-elect-ack",
+            ):
+                continue
+            if event["hostname"] != NODE:
                 continue
             (others if identifier is None else events.setdefault(str(identifier), [])).append(self.normal(event))
         if events:
