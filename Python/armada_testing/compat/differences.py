@@ -56,6 +56,11 @@ LISTED: list[Difference] = [
     Difference(
         "control.inspect_busy", "events of tasks / *:scheduled", "a scheduled task that is revoked is given up at once"
     ),
+    Difference(
+        "control.inspect_busy",
+        "results / *:scheduled / 0 / children",
+        "a scheduled task that is revoked is given up at once",
+    ),
     # Rates.
     Difference("limits.rate_limited", "events of tasks / limits.rate_limited:?", _RELEASED),
     Difference("limits.rate_limited", "results / limits.rate_limited:?", _RELEASED),

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ NODE = f"compat@{HOST}"
 DEAD = "dead"
 DEAD_LETTERED = f"^(?!{DEAD}$|{QUEUE}$|celeryev|celery_delayed|.*pidbox)"
 _RESULT = "celery-task-meta-"
+_ENDS = ("task-succeeded", "task-failed", "task-retried", "task-revoked", "task-rejected", "task-cancelled")
 
 
 def host_name(setting: str, kind: Kind, suffix: str) -> str:
@@ -99,8 +101,10 @@ class Session:
     def new_worker(self, node: str = NODE, kind: Kind | None = None, **options: Any) -> Worker:
         """Another worker of the same setting; entered and left by the caller."""
         setting = self.setting
+        kind = kind or self.kind
+        given = (*setting.options, *(setting.ours if kind == "agent" else ()))
         arguments: dict[str, Any] = {
-            "options": [option.replace("HOME", str(self.home)) for option in setting.options],
+            "options": [option.replace("HOME", str(self.home)) for option in given],
             "queue": setting.queue,
             "settings": setting.settings,
             # The seed makes the order of sets, where an answer shows one, the same.
@@ -112,7 +116,7 @@ class Session:
             log=self.home / f"{node.partition('@')[0]}.log",
             node=node,
             backend=self.backend,
-            kind=kind or self.kind,
+            kind=kind,
             **arguments,
         )
 
@@ -181,6 +185,9 @@ class Session:
         self.send("early", {"n": -1}, id=marker, ignore_result=True, queue=self.setting.queue)
         if self.setting.task_events:
             self.wait_event("task-succeeded", marker)
+            # Another process may still be about to tell of its last task. Not every start has an end that is told.
+            with contextlib.suppress(NotReady):
+                wait_until(self._all_told, 0.5, "each task has ended")
         else:
             self.journal.wait_for("end", 10, id=marker)
 
@@ -436,7 +443,14 @@ class Session:
         others: list[Any] = []
         for event in self.events.all(self._event_mark):
             identifier = event.get("uuid")
-            if identifier == self.id("settled") or event["type"] == "worker-heartbeat":
+            # What a neighbour tells, and when a vote is told, is for the scenario to look at.
+            if identifier == self.id("settled") or event["type"] in (
+                "worker-heartbeat",
+                "worker-elect",
+                "worker-elect-ack",
+            ):
+                continue
+            if event["hostname"] != NODE:
                 continue
             (others if identifier is None else events.setdefault(str(identifier), [])).append(self.normal(event))
         if events:
@@ -454,6 +468,15 @@ class Session:
         if dead := self.dead():
             self.observed["dead-lettered"] = ordered(self.normal(dead))
 
+    def _all_told(self) -> bool:
+        balance: Counter[str] = Counter()
+        for event in self.events.all(self._event_mark):
+            if event["type"] == "task-started":
+                balance[event["uuid"]] += 1
+            elif event["type"] in _ENDS:
+                balance[event["uuid"]] -= 1
+        return all(count <= 0 for count in balance.values())
+
     def _await_results(self) -> None:
         """What a worker's parent writes may follow the event that tells of it."""
         if self.setting.backend != "redis":
@@ -461,8 +484,9 @@ class Session:
         events = self.events.all(self._event_mark)
         silent = {event["uuid"] for event in events if event.get("name") == "jobs.resultless"}
         ended = {event["uuid"] for event in events if event["type"] in ("task-failed", "task-revoked")} - silent
+        # Only the write that goes with the event knows of the request, and so of children.
         with contextlib.suppress(NotReady):
-            wait_until(lambda: all(self.result(id).get("date_done") for id in ended), 2, "all results are stored")
+            wait_until(lambda: all(self.result(id).get("children") == [] for id in ended), 1, "all is stored")
 
     def _new_results(self) -> dict[str, Any]:
         if self.setting.backend != "redis":

@@ -18,6 +18,8 @@ class Setting:
     name: str
     options: Sequence[str] = ("-E", "-c", "2")
     """Of `celery worker`; HOME in them is the session's own folder."""
+    ours: Sequence[str] = ()
+    """Options that only our worker is given: for what is off by default there."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     backend: Literal["redis", "rpc", "database"] | None = "redis"

@@ -6,7 +6,7 @@ from celery import chain, chord, group
 
 from ..session import Session
 from ..table import scenario
-from .settings import MAIN
+from .settings import MAIN, ONE
 
 
 @scenario(MAIN)
@@ -65,7 +65,7 @@ def groups(it: Session) -> None:
         it.wait_result(it.id(f"member {n}"))
 
 
-@scenario(MAIN)
+@scenario(ONE)
 def chords(it: Session) -> None:
     """A chord that ends well."""
     body = it.signature("total", id=it.id("body"))

@@ -54,6 +54,7 @@ WARM = setting("warm shutdown")
 REMOTE = setting("remote shutdown")
 INTERRUPTED = setting("interrupt")
 IDLE = setting("idle shutdown")
+RESTARTED = setting("hangup")
 COLD = setting("cold shutdown")
 TWICE = setting("interrupted twice")
 REMAPPED = setting("remapped SIGTERM", environment={**SIGNALS, "REMAP_SIGTERM": "SIGQUIT"})
@@ -135,3 +136,16 @@ def soft_idle(it: Session) -> None:
     """`worker_enable_soft_shutdown_on_idle`."""
     it.worker.process.send(signal.SIGQUIT)
     finish(it)
+
+
+@scenario(RESTARTED)
+def hangup(it: Session) -> None:
+    """SIGHUP: what runs is done, and the worker begins anew in the same process."""
+    it.hold("running", task="late")
+    it.worker.process.send(signal.SIGHUP)
+    it.open()
+    it.wait_event("worker-online", times=2, seconds=20)
+    it.worker.wait_answers(it.app)
+    it.send("early", {"n": 1}, id=it.id("afterwards"))
+    it.wait_event("task-succeeded", it.id("afterwards"))
+    it.record("same process", it.command("stats", record=False)["pid"] == it.worker.pid)

@@ -37,7 +37,7 @@ def of_tasks(it: Session) -> None:
         ("fails", "early", {"n": 1, "fail": "x"}, "task_postrun"),
         ("retries", "early", {"n": 1, "retry": 1}, None),
         ("unknown", "nosuch", None, "task_unknown"),
-        ("dies", "early", {"n": 1, "die": 9}, None),
+        ("dies", "early", {"n": 1, "die": 9}, "task_failure"),
     ):
         since = len(it.journal.entries("signal"))
         it.send(task, job, id=it.id(name))
