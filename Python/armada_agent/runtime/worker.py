@@ -17,10 +17,14 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import wire
+from .decoding import body_decoder
 from .load import Loaded
 from .output import FrameSink, TextStream, tag_levels
+from .tracing import tracer_builder
 
 RECYCLE = 155
+
+unmarshal = marshal.loads
 
 
 class Worker:
@@ -75,14 +79,13 @@ class Worker:
 
     def serve(self) -> int:
         """Run jobs until the socket ends: the exit code."""
-        from kombu.serialization import loads as deserialize
         from kombu.serialization import prepare_accept_content
 
         # As `celery.app.trace.fast_trace_task` does, with the steps apart, so that a body which can't be decoded is
         # told from a task that fails.
         tasks = self.app._tasks
         hostname = self.hostname
-        accept = prepare_accept_content(self.app.conf.accept_content)
+        decode = body_decoder(prepare_accept_content(self.app.conf.accept_content))
         sink = self.sink
         out, err = self.streams
         buffer = bytearray(wire.JOB_LIMIT)
@@ -95,7 +98,7 @@ class Worker:
             with lock:
                 sendall(frame)
 
-        loads = marshal.loads
+        loads = unmarshal
         unpack = wire.JOB.unpack_from
         offset = wire.JOB.size
         pack = wire.RESULT_HEAD.pack
@@ -125,22 +128,17 @@ class Worker:
                 if flags & wire.EXOTIC:
                     headers = restore(headers)
                     info = restore(info)
-                body: Any = source[end : end + body_length]
+                body = source[end : end + body_length]
                 properties = info["properties"]
                 properties["application_headers"] = headers
-                request = {**headers, **info}
                 try:
-                    body = bytes(body)
                     if headers.get("compression"):
                         body = decompressed(body, headers["compression"])
-                    payload = deserialize(
-                        body, properties.get("content_type"), properties.get("content_encoding"), accept=accept
-                    )
+                    payload = decode(body, properties.get("content_type"), properties.get("content_encoding"))
                 except Exception as error:
                     raise Undecodable(f"{type(error).__name__}: {error}") from error
                 if type(payload) is dict:
                     payload, headers = upgraded(payload, headers, bool(flags & wire.PROTOCOL_1))
-                    request = {**headers, **info}
                 try:
                     args, kwargs, embed = payload
                 except (TypeError, ValueError):
@@ -149,7 +147,15 @@ class Worker:
                 # Only now: a message that turns out to be none must not be acknowledged as begun.
                 if flags & wire.REPORT_START:
                     send(wire.NUMBER.pack(9, wire.STARTED, job))
-                request.update({"args": args, "kwargs": kwargs, "hostname": hostname, "is_eager": False}, **embed or {})
+                request = {
+                    **headers,
+                    **info,
+                    "args": args,
+                    "kwargs": kwargs,
+                    "hostname": hostname,
+                    "is_eager": False,
+                    **(embed or {}),
+                }
                 value, problem, runtime, text = tasks[headers["task"]].__trace__(headers["id"], args, kwargs, request)
                 failed = bool(problem)
                 if not failed:
@@ -204,11 +210,11 @@ class Malformed(Exception):
     """A message's body is of a shape that no Celery client writes."""
 
 
-def decompressed(body: bytes, compression: str) -> Any:
+def decompressed(body: memoryview, compression: str) -> memoryview:
     """Undo compression, as kombu's `Message` does."""
     from kombu.compression import decompress
 
-    return decompress(body, compression)
+    return memoryview(decompress(bytes(body), compression))
 
 
 def upgraded(body: dict[str, Any], headers: dict[str, Any], is_protocol_1: bool) -> tuple[Any, dict[str, Any]]:
@@ -348,8 +354,9 @@ def initialise(app: Any, hostname: str, index: int) -> None:
     set_default_app(app)
     app.finalize()
     trace._tasks = app._tasks
+    build_tracer = tracer_builder()
     for name, task in app.tasks.items():
-        task.__trace__ = trace.build_tracer(name, task, app.loader, hostname, app=app)
+        task.__trace__ = build_tracer(name, task, app.loader, hostname, app=app)
     state = sys.modules.get("celery.worker.state")
     if state is not None:
         state.reset_state()
