@@ -64,7 +64,7 @@ def marshalled(value: Any) -> bytes:
     raise TypeError(type(value))
 
 
-def packet(ignores_result: bool) -> bytes:
+def packet(ignores_result: bool, reports_start: bool) -> bytes:
     """The job as the agent sends it."""
     headers = {key: value for key, value in HEADERS.items() if key not in INFO}
     headers["ignore_result"] = ignores_result
@@ -73,7 +73,8 @@ def packet(ignores_result: bool) -> bytes:
         marshalled({key: HEADERS[key] for key in INFO}),
         json.dumps([[{"run_id": "a1b2", "url": "https://example.org"}], {}, EMBED]).encode(),
     )
-    return wire.JOB.pack(0, 0, 0, 7, *map(len, parts)) + b"".join(parts)
+    flags = wire.REPORT_START if reports_start else 0
+    return wire.JOB.pack(0, flags, 0, 7, *map(len, parts)) + b"".join(parts)
 
 
 def project(options: argparse.Namespace, streams: list[TextStream]) -> Loaded:
@@ -141,6 +142,8 @@ def check(results: socket.socket) -> None:
     """A loop that refuses its jobs is fast and worthless."""
     for _ in range(JOBS):
         kind, payload = wire.receive_frame(results)
+        if kind == wire.STARTED:
+            kind, payload = wire.receive_frame(results)
         if kind != wire.RESULT or payload[8] != wire.SUCCESS:
             raise RuntimeError(f"a frame of type {kind}, which was no success: {payload!r}")
 
@@ -174,6 +177,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m Benchmarks.worker", description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--backend", help="a result backend, e.g. cache+memory://; without it results are ignored")
+    parser.add_argument("--reports-start", action="store_true", help="the worker reports that it begins a job")
     options = parser.parse_args(arguments)
     main_process.preload()
     streams = [TextStream(1, wire.STDOUT), TextStream(2, wire.STDERR)]
@@ -183,9 +187,11 @@ def main(arguments: list[str]) -> None:
     server = worker.Worker(loaded, 1, unused, unused, (0, 0))
     server.streams = streams
     worker.initialise(loaded.app, server.hostname, 1)
-    message = packet(not options.backend)
+    message = packet(not options.backend, options.reports_start)
     whole = min(Round(server, message).run() for _ in range(options.rounds))
     print(f"Python {platform.python_version()}: {whole / 1000:.1f} µs for a job")
+    if options.reports_start:
+        return
     for step, nanoseconds in steps(server, message, options.rounds, task).items():
         print(f"{nanoseconds / 1000:8.2f} µs  {step}")
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import wire
-from .decoding import body_decoder
+from .decoding import JSON, body_decoder
 from .load import Loaded
 from .output import FrameSink, TextStream, tag_levels
 from .tracing import tracer_builder
@@ -103,8 +103,21 @@ class Worker:
         offset = wire.JOB.size
         pack = wire.RESULT_HEAD.pack
         limited = bool(self.maximum_tasks or self.maximum_memory)
+        # A result that goes out with the word that the next job has begun, if that is here already: one write for both.
+        held = b""
         while True:
-            if not receive(buffer):
+            if held:
+                try:
+                    count = receive(buffer, 0, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    send(held)
+                    held = b""
+                    count = receive(buffer)
+            else:
+                count = receive(buffer)
+            if not count:
+                if held:
+                    send(held)
                 return 0
             _, flags, _, job, headers_length, info_length, body_length = unpack(buffer)
             sink.job = job
@@ -112,7 +125,8 @@ class Worker:
             try:
                 current.job = job
                 if flags & wire.FETCH_BODY:
-                    send(wire.NUMBER.pack(9, wire.FETCH, job))
+                    send(held + wire.NUMBER.pack(9, wire.FETCH, job))
+                    held = b""
                     kind, data = wire.receive_frame(self.stream)
                     if kind != wire.BODY:
                         raise ValueError(f"frame of type {kind} in place of a body")
@@ -131,10 +145,15 @@ class Worker:
                 body = source[end : end + body_length]
                 properties = info["properties"]
                 properties["application_headers"] = headers
+                content_type = properties.get("content_type")
+                if held and (content_type != JSON or headers.get("compression")):
+                    # It may take long, or run code of others.
+                    send(held)
+                    held = b""
                 try:
                     if headers.get("compression"):
                         body = decompressed(body, headers["compression"])
-                    payload = decode(body, properties.get("content_type"), properties.get("content_encoding"))
+                    payload = decode(body, content_type, properties.get("content_encoding"))
                 except Exception as error:
                     raise Undecodable(f"{type(error).__name__}: {error}") from error
                 if type(payload) is dict:
@@ -146,7 +165,11 @@ class Worker:
                     raise Malformed(f"its body is {found}, where [args, kwargs, embed] was expected") from None
                 # Only now: a message that turns out to be none must not be acknowledged as begun.
                 if flags & wire.REPORT_START:
-                    send(wire.NUMBER.pack(9, wire.STARTED, job))
+                    send(held + wire.NUMBER.pack(9, wire.STARTED, job))
+                    held = b""
+                elif held:
+                    send(held)
+                    held = b""
                 request = {
                     **headers,
                     **info,
@@ -179,11 +202,21 @@ class Worker:
             if out._size or err._size or out._buffer is not None or err._buffer is not None:
                 out.finish_line()
                 err.finish_line()
-            if limited and self.reaches_limit():
+            is_last = limited and self.reaches_limit()
+            if is_last:
                 # With the result, so that what waits in the socket goes to another worker before this one has left.
-                send(marked_as_last(frame))
+                frame = marked_as_last(frame)
+            if held:
+                # This job was refused, or ended before it began.
+                frame = held + frame
+                held = b""
+            if is_last:
+                send(frame)
                 return RECYCLE
-            send(frame)
+            if flags & wire.REPORT_START:
+                held = frame
+            else:
+                send(frame)
             sink.job = 0
 
     def reaches_limit(self) -> bool:
