@@ -6,6 +6,7 @@ import json
 import struct
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 
 import amqp
 
@@ -22,14 +23,14 @@ def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
-def _message_headers(identifier: str) -> dict[str, object]:
+def _message_headers(identifier: str, eta: str | None) -> dict[str, object]:
     """What Celery 5.6's client sends (protocol 2)."""
     return {
         "lang": "py",
         "task": TASK,
         "id": identifier,
         "shadow": None,
-        "eta": None,
+        "eta": eta,
         "expires": None,
         "group": None,
         "group_index": None,
@@ -47,7 +48,7 @@ def _message_headers(identifier: str) -> dict[str, object]:
     }
 
 
-def encoded_jobs(run_id: str, numbers: range, channel: int) -> Iterator[bytes]:
+def encoded_jobs(run_id: str, numbers: range, channel: int, eta: str | None = None) -> Iterator[bytes]:
     """The three frames of each job."""
     key = run_id.encode()
     method = _frame(
@@ -63,7 +64,7 @@ def encoded_jobs(run_id: str, numbers: range, channel: int) -> Iterator[bytes]:
             body,
             content_type="application/json",
             content_encoding="utf-8",
-            application_headers=_message_headers(identifier),
+            application_headers=_message_headers(identifier, eta),
             delivery_mode=2,
             priority=0,
             correlation_id=identifier,
@@ -74,17 +75,38 @@ def encoded_jobs(run_id: str, numbers: range, channel: int) -> Iterator[bytes]:
         yield method + _frame(_HEADER, channel, header) + _frame(_BODY, channel, body)
 
 
-def publish_ahead(broker: RabbitMQ, run_id: str, numbers: range) -> None:
-    """Declares the run's queue as Celery does, puts the jobs on it and waits until all of them are there."""
-    with broker.connect() as connection:
-        channel = connection.channel()
-        channel.exchange_declare(run_id, "direct", durable=True, auto_delete=False)
-        channel.queue_declare(run_id, durable=True, auto_delete=False)
-        channel.queue_bind(run_id, run_id, run_id)
-        jobs = list(encoded_jobs(run_id, numbers, channel.channel_id))
-        connection.sock.settimeout(60)
-        for start in range(0, len(jobs), _PIECE):
-            connection.sock.sendall(b"".join(jobs[start : start + _PIECE]))
-        wait_until(
-            lambda: channel.queue_declare(run_id, passive=True).message_count >= len(jobs), 120, "the jobs are queued"
-        )
+class Source:
+    """Puts jobs on a run's queue, which it declares as Celery does: `with Source(broker, run_id) as source:`."""
+
+    def __init__(self, broker: RabbitMQ, run_id: str) -> None:
+        self._connection = broker.connect()
+        self._run_id = run_id
+
+    def __enter__(self) -> Source:
+        self._channel = self._connection.channel()
+        self._channel.exchange_declare(self._run_id, "direct", durable=True, auto_delete=False)
+        self._channel.queue_declare(self._run_id, durable=True, auto_delete=False)
+        self._channel.queue_bind(self._run_id, self._run_id, self._run_id)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def publish(self, numbers: range, eta: str | None = None) -> None:
+        """Writes these jobs; the broker has not confirmed them."""
+        self._connection.sock.settimeout(60)
+        jobs = encoded_jobs(self._run_id, numbers, self._channel.channel_id, eta)
+        while piece := b"".join(islice(jobs, _PIECE)):
+            self._connection.sock.sendall(piece)
+
+    def waiting(self) -> int:
+        """Jobs on the queue that no agent has."""
+        count: int = self._channel.queue_declare(self._run_id, passive=True).message_count
+        return count
+
+
+def publish_ahead(broker: RabbitMQ, run_id: str, numbers: range, eta: str | None = None) -> None:
+    """Puts the jobs on the run's queue and waits until all of them are there."""
+    with Source(broker, run_id) as source:
+        source.publish(numbers, eta)
+        wait_until(lambda: source.waiting() >= len(numbers), 300, "the jobs are queued")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
 import statistics
 import time
 from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from armada_testing import procfs
@@ -17,7 +19,8 @@ from armada_testing.processes import private_directory, report, wait_until
 from armada_testing.rabbitmq import RabbitMQ
 from armada_testing.redis_server import Redis
 
-from .load import publish_ahead
+from .load import Source, publish_ahead
+from .measures import Load
 
 PROJECT_CODE = Path(__file__).with_name("project_code.py").read_text()
 WARM_UP_SHARE = 0.1
@@ -56,13 +59,13 @@ class Bench:
         self.broker = broker
         self.store = store
 
-    def _run(self, resources: ExitStack, slots: int) -> tuple[Project, Slots, Path]:
+    def _run(self, resources: ExitStack, slots: int, *, events: bool = False) -> tuple[Project, Slots, Path]:
         home = resources.enter_context(private_directory("bench"))
         memory = Slots(home / "slots", slots)
         project = Project(self.broker, self.store, PROJECT_CODE)
         resources.callback(project.close)
         resources.callback(self._delete, project.run_id)
-        project.define(slots=str(memory.path))
+        project.define(slots=str(memory.path), events=events)
         return project, memory, home
 
     def _delete(self, run_id: str) -> None:
@@ -122,13 +125,32 @@ class Bench:
         report(f"not counted: {agent.kind} runs with concurrency {took[0]} and prefetch count {took[1]}")
         return False
 
-    def throughput(self, kind: Kind, concurrency: int, prefetch: int, jobs: int) -> dict[str, float]:
+    def _sends_events(self, project: Project, agent: Agent, number: int) -> bool:
+        """Whether the agent reports on one more job."""
+        reported: list[str] = []
+        with project.app.connection_for_read() as connection:
+            receiver = project.app.events.Receiver(
+                connection, handlers={"task-succeeded": lambda event: reported.append(event["uuid"])}
+            )
+            # The consumer's queue is bound when it begins to consume.
+            with receiver.consumer_context():
+                identifier = project.dispatch({"n": number})
+                deadline = time.monotonic() + 10
+                while identifier not in reported and time.monotonic() < deadline:
+                    with contextlib.suppress(TimeoutError):
+                        connection.drain_events(timeout=1)
+        if identifier not in reported:
+            report(f"not counted: {agent.kind} sends no events")
+        return identifier in reported
+
+    def throughput(self, kind: Kind, load: Load, jobs: int) -> dict[str, float]:
         """Jobs that are all there before the agent starts; the first tenth is warm-up and does not count.
 
         Empty when the agent did not take the setting.
         """
+        concurrency, prefetch = load.concurrency, load.prefetch
         with ExitStack() as resources:
-            project, slots, home = self._run(resources, jobs)
+            project, slots, home = self._run(resources, jobs + 1, events=load.events)
             publish_ahead(self.broker, project.run_id, range(jobs))
             agent = resources.enter_context(
                 Agent(
@@ -149,10 +171,41 @@ class Bench:
             cpu, own = procfs.cpu_seconds(agent.pid) - cpu, procfs.own_cpu_seconds(agent.pid) - own
             times = slots.times()
             counted = jobs - counted_from
+            memory = procfs.pss_bytes(agent.pid)
             if not self._took_settings(project, agent, concurrency, prefetch):
+                return {}
+            if load.events and not self._sends_events(project, agent, jobs):
                 return {}
             return {
                 "jobs/s": (jobs - 1 - warm) / ((times[-1] - times[warm]) / 1e9),
                 "CPU per job": cpu / counted,
                 "of it in the parent": own / counted,
+                "memory": float(memory),
+            }
+
+    def holding(self, kind: Kind, count: int) -> dict[str, float]:
+        """An agent that takes on jobs which are due in an hour: how long it takes, and its memory then.
+
+        Without a limit on the prefetch count: with one, Celery raises it by a few at a time, and waits up to a second
+        for each, so that it takes on some five jobs a second.
+        """
+        due = datetime.now(timezone.utc) + timedelta(hours=1)
+        with ExitStack() as resources:
+            project, _, home = self._run(resources, 1)
+            source = resources.enter_context(Source(self.broker, project.run_id))
+            publish_ahead(self.broker, project.run_id, range(count), due.isoformat())
+            agent = resources.enter_context(
+                Agent(self.broker, self.store, project.run_id, log=home / "agent.log", kind=kind, prefetch=0)
+            )
+            agent.wait_ready(60)
+            begun = time.monotonic()
+            cpu = procfs.cpu_seconds(agent.pid)
+            agent.process.wait_ready(lambda: source.waiting() == 0, 1800, f"it holds {count} jobs")
+            # What the broker sent before this question, over the same connection, has been read when it is answered.
+            wait_until(lambda: project.inspect(60, [agent.node], limit=1).ping(), 600, "it answers")
+            taken = time.monotonic() - begun
+            return {
+                "holding": taken,
+                "holding, CPU": (procfs.cpu_seconds(agent.pid) - cpu) / count,
+                "holding, memory": float(procfs.pss_bytes(agent.pid)),
             }

@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Measure:
-    """`target` bounds the ratio ours / Celery's; `better` says from which side. `reference` is a text for the table."""
+    """`target` bounds the ratio ours / Celery's, or our own value if `absolute`; `better` says from which side.
+
+    `reference` is a text for the table.
+    """
 
     key: str
     title: str
@@ -16,6 +19,7 @@ class Measure:
     better: Literal["less", "more"]
     target: float | None
     reference: str = ""
+    absolute: bool = False
 
     def format(self, value: float) -> str:
         """A value of the base unit (s, bytes, 1/s, share of one core) for reading."""
@@ -36,10 +40,12 @@ class Measure:
     def format_target(self) -> str:
         if self.target is None:
             return ""
-        return f"{'≤' if self.better == 'less' else '≥'} {self.target:g}"
+        target = self.format(self.target) if self.absolute else f"{self.target:g}"
+        return f"{'≤' if self.better == 'less' else '≥'} {target}"
 
-    def reached(self, ratio: float) -> bool:
-        return self.target is None or (ratio <= self.target if self.better == "less" else ratio >= self.target)
+    def reached(self, celery: float, agent: float) -> bool:
+        found = agent if self.absolute else agent / celery
+        return self.target is None or (found <= self.target if self.better == "less" else found >= self.target)
 
 
 @dataclass(frozen=True)
@@ -48,32 +54,50 @@ class Load:
 
     concurrency: int
     prefetch: int
+    events: bool = False
 
     @property
     def label(self) -> str:
-        return f"{self.concurrency} × {self.prefetch}"
+        return f"{self.concurrency} × {self.prefetch}{', events' if self.events else ''}"
 
 
-LOADS = (Load(1, 1), Load(1, 4), Load(2, 4))
+LOADS = (Load(1, 1), Load(1, 4), Load(2, 4), Load(1, 4, events=True), Load(2, 4, events=True))
 
-_RATE = {(1, 1): (4.0, "1,500"), (1, 4): (7.0, "2,080")}
-_CPU = {(1, 1): (0.2, "417 µs"), (1, 4): (0.2, "340 µs")}
+_RATE = {(1, 1): (4.0, "1,500"), (1, 4): (7.0, "2,080"), (2, 4): (7.0, "2,130")}
+_CPU = {(1, 1): (0.2, "417 µs"), (1, 4): (0.2, "340 µs"), (2, 4): (0.2, "330 µs")}
+_MEMORY = {(2, 4): (0.75, "83 MiB")}
+EVENTS_COST = "events' cost"
 
 
 def _load_measures(load: Load) -> list[Measure]:
-    rate, rate_reference = _RATE.get((load.concurrency, load.prefetch), (None, ""))
-    cpu, cpu_reference = _CPU.get((load.concurrency, load.prefetch), (None, ""))
-    return [
+    setting = (load.concurrency, load.prefetch)
+    if load.events:
+        title = f"events' share of jobs/s ({load.concurrency} × {load.prefetch})"
+        return [
+            Measure(f"jobs/s {load.label}", f"jobs/s ({load.label})", "1/s", "more", None),
+            Measure(f"{EVENTS_COST} {load.label}", title, "%", "less", 0.1, absolute=True),
+        ]
+    rate, rate_reference = _RATE.get(setting, (None, ""))
+    cpu, cpu_reference = _CPU.get(setting, (None, ""))
+    measures = [
         Measure(f"jobs/s {load.label}", f"jobs/s ({load.label})", "1/s", "more", rate, rate_reference),
         Measure(f"CPU per job {load.label}", f"CPU per job ({load.label})", "µs", "less", cpu, cpu_reference),
         Measure(f"of it in the parent {load.label}", f"… of it in the parent ({load.label})", "µs", "less", None),
     ]
+    if setting in _MEMORY:
+        memory, memory_reference = _MEMORY[setting]
+        title = f"memory, PSS of the tree ({load.label})"
+        measures.append(Measure(f"memory {load.label}", title, "MiB", "less", memory, memory_reference))
+    return measures
 
 
 MEASURES = (
     Measure("start to first job", "start to first job", "s", "less", 0.25, "1.6 s"),
     *(measure for load in LOADS for measure in _load_measures(load)),
     Measure("memory (PSS)", "memory, PSS of the tree", "MiB", "less", 0.75, "60 MiB"),
+    Measure("holding", "time to take on jobs with an `eta`", "s", "less", None),
+    Measure("holding, CPU", "CPU for each of them", "µs", "less", None),
+    Measure("holding, memory", "memory while it holds them", "MiB", "less", None),
     Measure("idle stop", "stop when idle", "s", "less", 0.1, "3.1 s"),
     Measure("latency p50", "`send_task` to the job, p50", "ms", "less", 0.6, "0.9 ms"),
     Measure("idle CPU", "CPU when idle, of one core", "%", "less", 1.0),

@@ -59,7 +59,7 @@ def profile(options: argparse.Namespace) -> str:
         if not data.exists():
             raise NotReady(f"perf recorded nothing: {problem}")
         return subprocess.run(
-            ["perf", "report", "-i", str(data), "--stdio", "--sort", "comm,dso,symbol", "--percent-limit", "0.2"],
+            ["perf", "report", "-i", str(data), "--stdio", "--sort", "comm,dso,symbol", "--percent-limit", "0.05"],
             capture_output=True,
             text=True,
             check=False,

@@ -7,6 +7,7 @@ import mmap
 import os
 import time
 
+app.conf.worker_send_task_events = agent_message.get("events", False)
 slots = memoryview(mmap.mmap(os.open(agent_message["slots"], os.O_RDWR), 0)).cast("q")
 
 

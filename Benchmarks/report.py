@@ -56,8 +56,8 @@ def _row(measure: Measure, celery: float | None, agent: float | None) -> str:
     cells = [measure.title, *(measure.format(value) if value is not None else "–" for value in (celery, agent))]
     if celery and agent is not None:
         ratio = agent / celery
-        verdict = "" if measure.target is None else ("reached" if measure.reached(ratio) else "missed")
-        cells += [f"{ratio:.2f}", measure.format_target(), verdict]
+        verdict = "" if measure.target is None else ("reached" if measure.reached(celery, agent) else "missed")
+        cells += ["" if measure.absolute else f"{ratio:.2f}", measure.format_target(), verdict]
     else:
         cells += ["–", measure.format_target(), ""]
     return "| " + " | ".join([*cells, measure.reference]) + " |"
@@ -78,7 +78,7 @@ def table(samples: Samples) -> str:
     return "\n".join(lines)
 
 
-def results(samples: Samples, rounds: int, jobs: int, where: str, note: str) -> str:
+def results(samples: Samples, rounds: int, jobs: int, etas: int, where: str, note: str) -> str:
     """The text of RESULTS.md."""
     return "\n".join(
         [
@@ -92,8 +92,9 @@ def results(samples: Samples, rounds: int, jobs: int, where: str, note: str) -> 
             "",
             f"Medians of {rounds} round{'s' if rounds != 1 else ''}; in each round both sides, one after the other, "
             f"with the same broker, the same code and {jobs:,} jobs for each rate. A job does nothing; `acks_late`; no "
-            "result backend. What counts is the ratio: the reference figures are another, quiet machine's, with Celery "
-            "5.6.2.",
+            "result backend; with events, nobody listens to them. "
+            f"Jobs with an `eta`: {etas:,}, measured once. What counts is the ratio: the reference figures are "
+            "another, quiet machine's, with Celery 5.6.2.",
             *(["", note] if note else []),
             "",
             table(samples),
@@ -114,7 +115,10 @@ def _text(x: float, y: float, content: str, extra: str = "") -> str:
 
 def _bars(measure: Measure, values: dict[str, float], top: float) -> list[str]:
     """Two bars in the measure's own scale, and a mark where the target is."""
-    goal = values["celery"] * measure.target if measure.target is not None and "celery" in values else None
+    goal = None
+    if measure.target is not None and (measure.absolute or "celery" in values):
+        goal = measure.target * (1 if measure.absolute else values["celery"])
+    # A cost that is less than none is the machine's noise.
     longest = max([*values.values(), goal or 0.0]) or 1.0
     parts = [_text(_LEFT - 12, top + _BAR + 5, measure.title.replace("`", ""), 'text-anchor="end"')]
     for index, side in enumerate(side for side in ("celery", "agent") if side in values):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import gc
+import importlib.util
 import json
 import math
 import os
@@ -27,6 +28,8 @@ CONTROL_DESCRIPTOR = 3
 SPAWN_DESCRIPTOR = 4
 # How long the end is delayed for what is being written to the result backend.
 LEAVE_SECONDS = 1.5
+# Celery's switch for its stacks of running tasks.
+SWITCH = "USE_FAST_LOCALS"
 
 
 @dataclass
@@ -388,8 +391,25 @@ def return_free_memory() -> None:
         trim(0)
 
 
+def choose_locals() -> None:
+    """Have Celery keep the running task in a `threading.local`, by its own switch, where that makes no difference.
+
+    Celery's usual stack, in Python, is there for greenlets, of which each has its own; it takes a fifth of the time
+    that a job costs. Where there are no greenlets, it goes by threads as well.
+    """
+    if SWITCH in os.environ or importlib.util.find_spec("greenlet") is not None:
+        return
+    os.environ[SWITCH] = "1"
+    try:
+        import celery.utils.threads  # noqa: F401
+    finally:
+        # Not for what the user's code starts.
+        del os.environ[SWITCH]
+
+
 def preload() -> None:
     """Import what every worker needs, while the agent is still reaching its servers."""
+    choose_locals()
     import celery.app.amqp
     import celery.app.log
     import celery.app.task

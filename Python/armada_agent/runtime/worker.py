@@ -17,10 +17,14 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import wire
+from .decoding import JSON, body_decoder
 from .load import Loaded
 from .output import FrameSink, TextStream, tag_levels
+from .tracing import tracer_builder
 
 RECYCLE = 155
+
+unmarshal = marshal.loads
 
 
 class Worker:
@@ -75,14 +79,13 @@ class Worker:
 
     def serve(self) -> int:
         """Run jobs until the socket ends: the exit code."""
-        from kombu.serialization import loads as deserialize
         from kombu.serialization import prepare_accept_content
 
         # As `celery.app.trace.fast_trace_task` does, with the steps apart, so that a body which can't be decoded is
         # told from a task that fails.
         tasks = self.app._tasks
         hostname = self.hostname
-        accept = prepare_accept_content(self.app.conf.accept_content)
+        decode = body_decoder(prepare_accept_content(self.app.conf.accept_content))
         sink = self.sink
         out, err = self.streams
         buffer = bytearray(wire.JOB_LIMIT)
@@ -95,13 +98,26 @@ class Worker:
             with lock:
                 sendall(frame)
 
-        loads = marshal.loads
+        loads = unmarshal
         unpack = wire.JOB.unpack_from
         offset = wire.JOB.size
         pack = wire.RESULT_HEAD.pack
         limited = bool(self.maximum_tasks or self.maximum_memory)
+        # A result that goes out with the word that the next job has begun, if that is here already: one write for both.
+        held = b""
         while True:
-            if not receive(buffer):
+            if held:
+                try:
+                    count = receive(buffer, 0, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    send(held)
+                    held = b""
+                    count = receive(buffer)
+            else:
+                count = receive(buffer)
+            if not count:
+                if held:
+                    send(held)
                 return 0
             _, flags, _, job, headers_length, info_length, body_length = unpack(buffer)
             sink.job = job
@@ -109,7 +125,8 @@ class Worker:
             try:
                 current.job = job
                 if flags & wire.FETCH_BODY:
-                    send(wire.NUMBER.pack(9, wire.FETCH, job))
+                    send(held + wire.NUMBER.pack(9, wire.FETCH, job))
+                    held = b""
                     kind, data = wire.receive_frame(self.stream)
                     if kind != wire.BODY:
                         raise ValueError(f"frame of type {kind} in place of a body")
@@ -125,22 +142,22 @@ class Worker:
                 if flags & wire.EXOTIC:
                     headers = restore(headers)
                     info = restore(info)
-                body: Any = source[end : end + body_length]
+                body = source[end : end + body_length]
                 properties = info["properties"]
                 properties["application_headers"] = headers
-                request = {**headers, **info}
+                content_type = properties.get("content_type")
+                if held and (content_type != JSON or headers.get("compression")):
+                    # It may take long, or run code of others.
+                    send(held)
+                    held = b""
                 try:
-                    body = bytes(body)
                     if headers.get("compression"):
                         body = decompressed(body, headers["compression"])
-                    payload = deserialize(
-                        body, properties.get("content_type"), properties.get("content_encoding"), accept=accept
-                    )
+                    payload = decode(body, content_type, properties.get("content_encoding"))
                 except Exception as error:
                     raise Undecodable(f"{type(error).__name__}: {error}") from error
                 if type(payload) is dict:
                     payload, headers = upgraded(payload, headers, bool(flags & wire.PROTOCOL_1))
-                    request = {**headers, **info}
                 try:
                     args, kwargs, embed = payload
                 except (TypeError, ValueError):
@@ -148,8 +165,20 @@ class Worker:
                     raise Malformed(f"its body is {found}, where [args, kwargs, embed] was expected") from None
                 # Only now: a message that turns out to be none must not be acknowledged as begun.
                 if flags & wire.REPORT_START:
-                    send(wire.NUMBER.pack(9, wire.STARTED, job))
-                request.update({"args": args, "kwargs": kwargs, "hostname": hostname, "is_eager": False}, **embed or {})
+                    send(held + wire.NUMBER.pack(9, wire.STARTED, job))
+                    held = b""
+                elif held:
+                    send(held)
+                    held = b""
+                request = {
+                    **headers,
+                    **info,
+                    "args": args,
+                    "kwargs": kwargs,
+                    "hostname": hostname,
+                    "is_eager": False,
+                    **(embed or {}),
+                }
                 value, problem, runtime, text = tasks[headers["task"]].__trace__(headers["id"], args, kwargs, request)
                 failed = bool(problem)
                 if not failed:
@@ -173,11 +202,21 @@ class Worker:
             if out._size or err._size or out._buffer is not None or err._buffer is not None:
                 out.finish_line()
                 err.finish_line()
-            if limited and self.reaches_limit():
+            is_last = limited and self.reaches_limit()
+            if is_last:
                 # With the result, so that what waits in the socket goes to another worker before this one has left.
-                send(marked_as_last(frame))
+                frame = marked_as_last(frame)
+            if held:
+                # This job was refused, or ended before it began.
+                frame = held + frame
+                held = b""
+            if is_last:
+                send(frame)
                 return RECYCLE
-            send(frame)
+            if flags & wire.REPORT_START:
+                held = frame
+            else:
+                send(frame)
             sink.job = 0
 
     def reaches_limit(self) -> bool:
@@ -204,11 +243,11 @@ class Malformed(Exception):
     """A message's body is of a shape that no Celery client writes."""
 
 
-def decompressed(body: bytes, compression: str) -> Any:
+def decompressed(body: memoryview, compression: str) -> memoryview:
     """Undo compression, as kombu's `Message` does."""
     from kombu.compression import decompress
 
-    return decompress(body, compression)
+    return memoryview(decompress(bytes(body), compression))
 
 
 def upgraded(body: dict[str, Any], headers: dict[str, Any], is_protocol_1: bool) -> tuple[Any, dict[str, Any]]:
@@ -348,8 +387,9 @@ def initialise(app: Any, hostname: str, index: int) -> None:
     set_default_app(app)
     app.finalize()
     trace._tasks = app._tasks
+    build_tracer = tracer_builder()
     for name, task in app.tasks.items():
-        task.__trace__ = trace.build_tracer(name, task, app.loader, hostname, app=app)
+        task.__trace__ = build_tracer(name, task, app.loader, hostname, app=app)
     state = sys.modules.get("celery.worker.state")
     if state is not None:
         state.reset_state()

@@ -118,16 +118,12 @@ extension AMQPChannel {
 
     private func settles(_ token: DeliveryToken, isMultiple: Bool) -> Bool {
         guard token.epoch == self.connection.epoch, token.channel == self.id, self.closeError == nil,
-            self.unsettled.contains(token.tag)
+            self.unsettled.remove(token.tag) != nil
         else {
             self.staleSettlements += 1
             return false
         }
-        if isMultiple {
-            self.unsettled = self.unsettled.filter { $0 > token.tag }
-        } else {
-            self.unsettled.remove(token.tag)
-        }
+        if isMultiple { self.unsettled = self.unsettled.filter { $0 > token.tag } }
         return true
     }
 }

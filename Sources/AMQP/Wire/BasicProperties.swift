@@ -2,23 +2,101 @@ import NIOCore
 
 /// What travels with a message beside its body (AMQP 0-9-1, class basic).
 public struct BasicProperties: Sendable, Equatable {
-    public var contentType: String?
-    public var contentEncoding: String?
-    public var headers: FieldTable?
+    /// What is set. Out of line, since a message passes through many hands, and each copy would retain every text.
+    private var box: Box
+
+    private struct Fields: Sendable, Equatable {
+        var contentType: String?
+        var contentEncoding: String?
+        var headers: FieldTable?
+        var deliveryMode: UInt8?
+        var priority: UInt8?
+        var correlationID: String?
+        var replyTo: String?
+        var expiration: String?
+        var messageID: String?
+        var timestamp: UInt64?
+        var type: String?
+        var userID: String?
+        var appID: String?
+        var clusterID: String?
+    }
+
+    private final class Box: Sendable {
+        let fields: Fields
+
+        init(_ fields: Fields) { self.fields = fields }
+    }
+
+    public var contentType: String? {
+        get { self.box.fields.contentType }
+        set { self.change { $0.contentType = newValue } }
+    }
+    public var contentEncoding: String? {
+        get { self.box.fields.contentEncoding }
+        set { self.change { $0.contentEncoding = newValue } }
+    }
+    public var headers: FieldTable? {
+        get { self.box.fields.headers }
+        set { self.change { $0.headers = newValue } }
+    }
     /// 2 for a message that survives the broker's restart.
-    public var deliveryMode: UInt8?
-    public var priority: UInt8?
-    public var correlationID: String?
-    public var replyTo: String?
+    public var deliveryMode: UInt8? {
+        get { self.box.fields.deliveryMode }
+        set { self.change { $0.deliveryMode = newValue } }
+    }
+    public var priority: UInt8? {
+        get { self.box.fields.priority }
+        set { self.change { $0.priority = newValue } }
+    }
+    public var correlationID: String? {
+        get { self.box.fields.correlationID }
+        set { self.change { $0.correlationID = newValue } }
+    }
+    public var replyTo: String? {
+        get { self.box.fields.replyTo }
+        set { self.change { $0.replyTo = newValue } }
+    }
     /// Milliseconds, as text.
-    public var expiration: String?
-    public var messageID: String?
+    public var expiration: String? {
+        get { self.box.fields.expiration }
+        set { self.change { $0.expiration = newValue } }
+    }
+    public var messageID: String? {
+        get { self.box.fields.messageID }
+        set { self.change { $0.messageID = newValue } }
+    }
     /// Seconds since 1970.
-    public var timestamp: UInt64?
-    public var type: String?
-    public var userID: String?
-    public var appID: String?
-    public var clusterID: String?
+    public var timestamp: UInt64? {
+        get { self.box.fields.timestamp }
+        set { self.change { $0.timestamp = newValue } }
+    }
+    public var type: String? {
+        get { self.box.fields.type }
+        set { self.change { $0.type = newValue } }
+    }
+    public var userID: String? {
+        get { self.box.fields.userID }
+        set { self.change { $0.userID = newValue } }
+    }
+    public var appID: String? {
+        get { self.box.fields.appID }
+        set { self.change { $0.appID = newValue } }
+    }
+    public var clusterID: String? {
+        get { self.box.fields.clusterID }
+        set { self.change { $0.clusterID = newValue } }
+    }
+
+    private mutating func change(_ change: (inout Fields) -> Void) {
+        var fields = self.box.fields
+        change(&fields)
+        self.box = Box(fields)
+    }
+
+    public static func == (one: Self, other: Self) -> Bool {
+        one.box === other.box || one.box.fields == other.box.fields
+    }
 
     public init(
         contentType: String? = nil,
@@ -36,20 +114,24 @@ public struct BasicProperties: Sendable, Equatable {
         appID: String? = nil,
         clusterID: String? = nil
     ) {
-        self.contentType = contentType
-        self.contentEncoding = contentEncoding
-        self.headers = headers
-        self.deliveryMode = deliveryMode
-        self.priority = priority
-        self.correlationID = correlationID
-        self.replyTo = replyTo
-        self.expiration = expiration
-        self.messageID = messageID
-        self.timestamp = timestamp
-        self.type = type
-        self.userID = userID
-        self.appID = appID
-        self.clusterID = clusterID
+        self.box = Box(
+            Fields(
+                contentType: contentType,
+                contentEncoding: contentEncoding,
+                headers: headers,
+                deliveryMode: deliveryMode,
+                priority: priority,
+                correlationID: correlationID,
+                replyTo: replyTo,
+                expiration: expiration,
+                messageID: messageID,
+                timestamp: timestamp,
+                type: type,
+                userID: userID,
+                appID: appID,
+                clusterID: clusterID
+            )
+        )
     }
 }
 
@@ -81,20 +163,22 @@ extension BasicProperties {
         guard flags.isDisjoint(with: [.reserved, .continued]) else {
             throw .syntax("property flags 0x\(String(flags.rawValue, radix: 16)) that the basic class doesn't have")
         }
-        if flags.contains(.contentType) { self.contentType = try names.contentType.read(from: &reader) }
-        if flags.contains(.contentEncoding) { self.contentEncoding = try reader.readShortString() }
-        if flags.contains(.headers) { self.headers = try reader.readTable() }
-        if flags.contains(.deliveryMode) { self.deliveryMode = try reader.readUInt8() }
-        if flags.contains(.priority) { self.priority = try reader.readUInt8() }
-        if flags.contains(.correlationID) { self.correlationID = try reader.readShortString() }
-        if flags.contains(.replyTo) { self.replyTo = try names.replyTo.read(from: &reader) }
-        if flags.contains(.expiration) { self.expiration = try reader.readShortString() }
-        if flags.contains(.messageID) { self.messageID = try reader.readShortString() }
-        if flags.contains(.timestamp) { self.timestamp = try reader.readUInt64() }
-        if flags.contains(.type) { self.type = try reader.readShortString() }
-        if flags.contains(.userID) { self.userID = try reader.readShortString() }
-        if flags.contains(.appID) { self.appID = try reader.readShortString() }
-        if flags.contains(.clusterID) { self.clusterID = try reader.readShortString() }
+        var fields = Fields()
+        if flags.contains(.contentType) { fields.contentType = try names.contentType.read(from: &reader) }
+        if flags.contains(.contentEncoding) { fields.contentEncoding = try reader.readShortString() }
+        if flags.contains(.headers) { fields.headers = try reader.readTable() }
+        if flags.contains(.deliveryMode) { fields.deliveryMode = try reader.readUInt8() }
+        if flags.contains(.priority) { fields.priority = try reader.readUInt8() }
+        if flags.contains(.correlationID) { fields.correlationID = try reader.readShortString() }
+        if flags.contains(.replyTo) { fields.replyTo = try names.replyTo.read(from: &reader) }
+        if flags.contains(.expiration) { fields.expiration = try reader.readShortString() }
+        if flags.contains(.messageID) { fields.messageID = try reader.readShortString() }
+        if flags.contains(.timestamp) { fields.timestamp = try reader.readUInt64() }
+        if flags.contains(.type) { fields.type = try reader.readShortString() }
+        if flags.contains(.userID) { fields.userID = try reader.readShortString() }
+        if flags.contains(.appID) { fields.appID = try reader.readShortString() }
+        if flags.contains(.clusterID) { fields.clusterID = try reader.readShortString() }
+        self.box = Box(fields)
     }
 
     func write(to buffer: inout ByteBuffer) {
@@ -111,26 +195,27 @@ extension BasicProperties {
             flags.insert(flag)
             buffer.writeInteger(value)
         }
-        short(self.contentType, .contentType)
-        short(self.contentEncoding, .contentEncoding)
-        if let headers {
+        let fields = self.box.fields
+        short(fields.contentType, .contentType)
+        short(fields.contentEncoding, .contentEncoding)
+        if let headers = fields.headers {
             flags.insert(.headers)
             buffer.writeLongString(headers.encoded)
         }
-        octet(self.deliveryMode, .deliveryMode)
-        octet(self.priority, .priority)
-        short(self.correlationID, .correlationID)
-        short(self.replyTo, .replyTo)
-        short(self.expiration, .expiration)
-        short(self.messageID, .messageID)
-        if let timestamp {
+        octet(fields.deliveryMode, .deliveryMode)
+        octet(fields.priority, .priority)
+        short(fields.correlationID, .correlationID)
+        short(fields.replyTo, .replyTo)
+        short(fields.expiration, .expiration)
+        short(fields.messageID, .messageID)
+        if let timestamp = fields.timestamp {
             flags.insert(.timestamp)
             buffer.writeInteger(timestamp)
         }
-        short(self.type, .type)
-        short(self.userID, .userID)
-        short(self.appID, .appID)
-        short(self.clusterID, .clusterID)
+        short(fields.type, .type)
+        short(fields.userID, .userID)
+        short(fields.appID, .appID)
+        short(fields.clusterID, .clusterID)
         buffer.setInteger(flags.rawValue, at: flagsIndex)
     }
 }

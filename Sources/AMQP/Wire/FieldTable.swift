@@ -24,12 +24,20 @@ public struct FieldTable: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
     /// The first field of this name.
     public subscript(name: String) -> FieldValue? {
-        var reader = self.encoded
-        while let length = reader.readInteger(as: UInt8.self), let field = reader.readSlice(length: Int(length)) {
-            if field.hasSameBytes(as: name) { return FieldCoding.read(from: &reader) }
-            guard FieldCoding.skip(in: &reader) else { return nil }
+        var name = name
+        let offset = self.encoded.withUnsafeReadableBytes { bytes in
+            name.withUTF8 { name in
+                var fields = RawFields(bytes)
+                while let field = fields.nextName() {
+                    if field.count == name.count, field.elementsEqual(name) { return bytes.count - fields.count }
+                    guard fields.nextValue() != nil else { break }
+                }
+                return bytes.count
+            }
         }
-        return nil
+        var reader = self.encoded
+        reader.moveReaderIndex(forwardBy: offset)
+        return FieldCoding.read(from: &reader)
     }
 
     /// Calls `body` with each field, in the order of the wire. Names and texts are slices, not copies.

@@ -15,15 +15,9 @@ public struct MarshalWriter: Sendable {
     public mutating func openDictionary() { self.type("{") }
     public mutating func closeDictionary() { self.type("0") }
 
-    public mutating func openList(count: Int) {
-        self.type("[")
-        self.integer(UInt32(truncatingIfNeeded: count))
-    }
+    public mutating func openList(count: Int) { self.type("[", UInt32(truncatingIfNeeded: count)) }
 
-    public mutating func openTuple(count: Int) {
-        self.type("(")
-        self.integer(UInt32(truncatingIfNeeded: count))
-    }
+    public mutating func openTuple(count: Int) { self.type("(", UInt32(truncatingIfNeeded: count)) }
 
     public mutating func none() { self.type("N") }
 
@@ -31,12 +25,9 @@ public struct MarshalWriter: Sendable {
 
     public mutating func int(_ value: Int64) {
         if let small = Int32(exactly: value) {
-            self.type("i")
-            self.integer(UInt32(bitPattern: small))
-            return
+            return self.type("i", UInt32(bitPattern: small))
         }
         // Digits of 15 bits, the least significant first; the sign is that of their count.
-        self.type("l")
         var digits: [UInt16] = []
         var magnitude = value.magnitude
         while magnitude > 0 {
@@ -44,7 +35,7 @@ public struct MarshalWriter: Sendable {
             magnitude >>= 15
         }
         let count = Int32(digits.count)
-        self.integer(UInt32(bitPattern: value < 0 ? -count : count))
+        self.type("l", UInt32(bitPattern: value < 0 ? -count : count))
         for digit in digits { self.buffer.writeInteger(digit, endianness: .little) }
     }
 
@@ -55,13 +46,21 @@ public struct MarshalWriter: Sendable {
 
     /// A `bytes` object.
     public mutating func bytes(_ value: ByteBuffer) {
-        self.type("s")
-        self.integer(UInt32(truncatingIfNeeded: value.readableBytes))
-        self.buffer.writeImmutableBuffer(value)
+        value.withUnsafeReadableBytes { self.bytes($0) }
+    }
+
+    mutating func bytes(_ value: UnsafeRawBufferPointer) {
+        self.type("s", UInt32(truncatingIfNeeded: value.count))
+        self.buffer.writeBytes(value)
     }
 
     public mutating func string(_ value: StaticString) {
-        value.withUTF8Buffer { self.text(UnsafeRawBufferPointer($0)) }
+        value.withUTF8Buffer { bytes in
+            guard value.isASCII, let length = UInt8(exactly: bytes.count) else {
+                return self.text(UnsafeRawBufferPointer(bytes))
+            }
+            self.short(UnsafeRawBufferPointer(bytes), length)
+        }
     }
 
     public mutating func string(_ value: String) {
@@ -74,26 +73,33 @@ public struct MarshalWriter: Sendable {
         value.withUnsafeReadableBytes { self.text($0) }
     }
 
-    private mutating func text(_ value: UnsafeRawBufferPointer) {
-        if value.isASCII, let length = UInt8(exactly: value.count) {
-            // Nearly all text of a message is of this kind, so it goes out in one piece.
-            self.buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 + value.count) { target in
-                target[0] = UInt8(ascii: "z")
-                target[1] = length
-                UnsafeMutableRawBufferPointer(rebasing: target[2...]).copyMemory(from: value)
-                return 2 + value.count
-            }
-            return
-        }
-        let isText = value.isASCII || String(validating: value, as: UTF8.self) != nil
-        self.type(value.isASCII ? "a" : isText ? "u" : "s")
-        self.integer(UInt32(truncatingIfNeeded: value.count))
+    mutating func text(_ value: UnsafeRawBufferPointer) {
+        let isASCII = value.isASCII
+        if isASCII, let length = UInt8(exactly: value.count) { return self.short(value, length) }
+        let isText = isASCII || String(validating: value, as: UTF8.self) != nil
+        self.type(isASCII ? "a" : isText ? "u" : "s", UInt32(truncatingIfNeeded: value.count))
         self.buffer.writeBytes(value)
+    }
+
+    /// Nearly all text of a message is of this kind, so it goes out in one piece.
+    private mutating func short(_ value: UnsafeRawBufferPointer, _ length: UInt8) {
+        self.buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 + value.count) { target in
+            target[0] = UInt8(ascii: "z")
+            target[1] = length
+            UnsafeMutableRawBufferPointer(rebasing: target[2...]).copyMemory(from: value)
+            return 2 + value.count
+        }
     }
 
     private mutating func type(_ type: Unicode.Scalar) { self.buffer.writeInteger(UInt8(ascii: type)) }
 
-    private mutating func integer(_ value: UInt32) { self.buffer.writeInteger(value, endianness: .little) }
+    private mutating func type(_ type: Unicode.Scalar, _ value: UInt32) {
+        self.buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 5) { target in
+            target[0] = UInt8(ascii: type)
+            target.storeBytes(of: value.littleEndian, toByteOffset: 1, as: UInt32.self)
+            return 5
+        }
+    }
 }
 
 extension UnsafeRawBufferPointer {
@@ -104,6 +110,10 @@ extension UnsafeRawBufferPointer {
             if self.loadUnaligned(fromByteOffset: offset, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { return false }
             offset += 8
         }
-        return self[offset...].allSatisfy { $0 < 0x80 }
+        while offset < self.count {
+            if self[offset] >= 0x80 { return false }
+            offset += 1
+        }
+        return true
     }
 }

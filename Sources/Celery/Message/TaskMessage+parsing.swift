@@ -30,7 +30,8 @@ extension TaskMessage {
         deliveryInfo: DeliveryInfo,
         registry: TaskRegistry
     ) throws(MessageProblem) -> MessageReading {
-        guard let task = properties.headers?["task"] else {
+        let headers = TaskHeaders(properties.headers)
+        guard headers.task != .absent else {
             return try Self.readProtocol1(
                 properties: properties,
                 body: body,
@@ -38,11 +39,12 @@ extension TaskMessage {
                 registry: registry
             )
         }
-        guard let name = task.string else {
-            throw .malformed("its 'task' header is \(task.kind), where the name of a task was expected")
+        guard case .text(let name) = headers.task else {
+            throw .malformed("its 'task' header is \(headers.task.kind), where the name of a task was expected")
         }
         guard let options = registry.tasks[name] else {
-            throw .unregistered(task: name, id: properties.headers?["id"]?.string ?? "")
+            if case .text(let id) = headers.id { throw .unregistered(task: name, id: id) }
+            throw .unregistered(task: name, id: "")
         }
         var message = TaskMessage(
             form: .protocol2,
@@ -53,7 +55,7 @@ extension TaskMessage {
             body: body
         )
         try message.checkContent(registry.acceptContent)
-        try message.readHeaders()
+        try message.apply(headers)
         return .task(message, options)
     }
 
@@ -67,86 +69,37 @@ extension TaskMessage {
         }
     }
 
-    private mutating func readHeaders() throws(MessageProblem) {
-        let headers = self.headers
-        guard let id = headers["id"] else { throw .malformed("it has no 'id' header") }
-        guard let id = id.string else { throw .malformed("its 'id' header is \(id.kind), where a string was expected") }
-        self.id = id
-        self.eta = try Self.time(headers["eta"], header: "eta")
-        self.expires = try Self.time(headers["expires"], header: "expires")
-        self.retries = headers["retries"]?.int ?? 0
-        try self.readTimeLimit(headers["timelimit"])
-    }
-
-    private mutating func readTimeLimit(_ value: FieldValue?) throws(MessageProblem) {
-        switch value {
-        case nil, .void: return
-        case .array(let array):
-            var limits: [Double?] = []
-            var problem: MessageProblem?
-            array.forEachValue { element in
-                switch element {
-                case .void: limits.append(nil)
-                default:
-                    if let number = element.number {
-                        limits.append(number)
-                    } else {
-                        problem = .malformed(
-                            "its 'timelimit' header holds \(element.kind), where seconds or null were expected"
-                        )
-                    }
-                }
-            }
-            if let problem { throw problem }
-            guard !limits.isEmpty else { return }
-            guard limits.count == 2 else {
-                throw .malformed("its 'timelimit' header has \(limits.count) elements, where [hard, soft] was expected")
-            }
-            (self.hardTimeLimit, self.softTimeLimit) = (limits[0], limits[1])
-        case let other?:
-            throw .malformed("its 'timelimit' header is \(other.kind), where [hard, soft] was expected")
+    private mutating func apply(_ headers: TaskHeaders) throws(MessageProblem) {
+        switch headers.id {
+        case .text(let id): self.id = id
+        case .absent: throw .malformed("it has no 'id' header")
+        case let other: throw .malformed("its 'id' header is \(other.kind), where a string was expected")
+        }
+        self.eta = try Self.time(headers.eta, header: "eta")
+        self.expires = try Self.time(headers.expires, header: "expires")
+        self.retries = headers.retries
+        switch headers.timeLimit {
+        case .none: return
+        case .limits(let hard, let soft): (self.hardTimeLimit, self.softTimeLimit) = (hard, soft)
+        case .element(let kind):
+            throw .malformed("its 'timelimit' header holds \(kind), where seconds or null were expected")
+        case .length(let count):
+            throw .malformed("its 'timelimit' header has \(count) elements, where [hard, soft] was expected")
+        case .other(let kind): throw .malformed("its 'timelimit' header is \(kind), where [hard, soft] was expected")
         }
     }
 
-    private static func time(_ value: FieldValue?, header: String) throws(MessageProblem) -> EpochSeconds? {
+    private static func time(_ value: TaskHeaders.Value, header: String) throws(MessageProblem) -> EpochSeconds? {
         switch value {
-        case nil, .void: return nil
+        case .absent, .null: return nil
         case .timestamp(let seconds): return EpochSeconds(seconds)
-        case let value?:
-            guard let text = value.string else {
-                throw .invalid("invalid \(header) value: \(value.kind), where an ISO 8601 time was expected")
-            }
+        case .other(let kind): throw .invalid("invalid \(header) value: \(kind), where an ISO 8601 time was expected")
+        case .text(let text):
             if text.isEmpty { return nil }
             guard let time = ISO8601.parse(text) else {
                 throw .invalid("invalid \(header) value '\(text.prefix(80))': an ISO 8601 time was expected")
             }
             return time
-        }
-    }
-}
-
-extension FieldValue {
-    /// A number of any kind.
-    var number: Double? {
-        switch self {
-        case .float(let value): Double(value)
-        case .double(let value): value
-        default: self.int.map(Double.init)
-        }
-    }
-
-    /// What kind of value this is, for messages that say what was found.
-    var kind: String {
-        switch self {
-        case .bool: "a boolean"
-        case .int8, .uint8, .int16, .uint16, .int32, .uint32, .int64: "an integer"
-        case .float, .double, .decimal: "a number"
-        case .longString: "a string"
-        case .bytes: "bytes"
-        case .array: "an array"
-        case .timestamp: "a time"
-        case .table: "a table"
-        case .void: "null"
         }
     }
 }

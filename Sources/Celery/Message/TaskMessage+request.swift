@@ -16,8 +16,9 @@ extension TaskMessage {
     /// What `celery/worker/request.py` puts into a task's request, beside its arguments.
     public func marshalled(hostname: String) -> MarshalledRequest {
         var isExotic = false
-        var headers = MarshalWriter(ByteBufferAllocator().buffer(capacity: self.headers.encoded.readableBytes * 2 + 64))
-        headers.table(self.headers, isExotic: &isExotic)
+        // As a rule less than what came, since short texts have a short length.
+        var headers = MarshalWriter(ByteBufferAllocator().buffer(capacity: self.headers.encoded.readableBytes + 64))
+        self.headers.withRawFields { headers.table($0, isExotic: &isExotic) }
         var info = MarshalWriter(ByteBufferAllocator().buffer(capacity: 512))
         info.openDictionary()
         info.string("properties")
@@ -79,36 +80,32 @@ extension MarshalWriter {
         self.int(Int64(value))
     }
 
-    fileprivate mutating func table(_ table: FieldTable, isExotic: inout Bool) {
+    fileprivate mutating func table(_ table: RawFields, isExotic: inout Bool) {
         self.openDictionary()
-        table.forEachField { name, value in
+        var table = table
+        while let name = table.nextName(), let value = table.nextValue() {
             self.text(name)
             self.value(value, isExotic: &isExotic)
         }
         self.closeDictionary()
     }
 
-    private mutating func value(_ value: FieldValue, isExotic: inout Bool) {
+    private mutating func value(_ value: RawFieldValue, isExotic: inout Bool) {
         switch value {
         case .void: self.none()
         case .bool(let value): self.bool(value)
-        case .int8(let value): self.int(Int64(value))
-        case .uint8(let value): self.int(Int64(value))
-        case .int16(let value): self.int(Int64(value))
-        case .uint16(let value): self.int(Int64(value))
-        case .int32(let value): self.int(Int64(value))
-        case .uint32(let value): self.int(Int64(value))
-        case .int64(let value): self.int(value)
-        case .float(let value): self.double(Double(value))
+        case .int(let value): self.int(value)
         case .double(let value): self.double(value)
         case .longString(let value): self.text(value)
         case .bytes(let value): self.bytes(value)
         case .table(let table): self.table(table, isExotic: &isExotic)
         case .array(let array):
             var count = 0
-            array.forEachValue { _ in count += 1 }
+            var values = array
+            while values.nextValue() != nil { count += 1 }
             self.openList(count: count)
-            array.forEachValue { self.value($0, isExotic: &isExotic) }
+            values = array
+            while let value = values.nextValue() { self.value(value, isExotic: &isExotic) }
         case .timestamp(let seconds):
             isExotic = true
             self.openTuple(count: 2)

@@ -8,14 +8,14 @@ import PythonPool
 extension Worker {
     /// A delivery has come from one of the task queues. Called on the event loop.
     func received(_ delivery: Delivery, from queue: String) {
-        guard let project, self.phase <= .running else { return }
+        guard let registry = self.project?.registry, self.phase <= .running else { return }
         self.statistics.received += 1
         do throws(MessageProblem) {
             let reading = try TaskMessage.read(
                 properties: delivery.properties,
                 body: delivery.body,
                 deliveryInfo: TaskMessage.DeliveryInfo(delivery, queue: queue),
-                registry: project.registry
+                registry: registry
             )
             switch reading {
             case .task(let message, let options): self.accept(message, options: options, token: delivery.token)

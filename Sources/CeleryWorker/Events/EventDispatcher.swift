@@ -3,7 +3,7 @@ import NIOCore
 
 /// Gathers a worker's events and makes messages of them (`celery/events/dispatcher.py`).
 ///
-/// Events of tasks go out in lists, each with what has come up in one turn of the event loop; those of the worker go out alone.
+/// Events of tasks go out in lists, each with what has come up in a few milliseconds; those of the worker go out alone.
 struct EventDispatcher: Sendable {
     /// The body of one message, and where it goes.
     struct Batch: Sendable, Equatable {

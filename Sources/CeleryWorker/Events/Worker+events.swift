@@ -9,7 +9,10 @@ extension Worker {
     /// Seconds between two heartbeats, unless the project or the command line says otherwise.
     static let heartbeatInterval = 2.0
 
-    /// An event of a task, sent with others of the same turn of the event loop.
+    /// How long an event of a task may wait for others to go out with: so many that share a message, and a write, cost little.
+    private static let eventDelay = TimeAmount.milliseconds(10)
+
+    /// An event of a task, sent with others of the same few milliseconds.
     func sendTaskEvent(_ type: EventType, of job: Job, fields: (inout EventFields) -> Void) {
         guard self.events.sends(.task), job.options.sendsEvents else { return }
         self.sendTaskEvent(type, uuid: job.message.id, fields: fields)
@@ -24,7 +27,7 @@ extension Worker {
             self.publish(full)
         } else if !self.isEventFlushScheduled {
             self.isEventFlushScheduled = true
-            self.eventLoop.execute { self.assumeIsolated { $0.flushEvents() } }
+            self.eventLoop.scheduleTask(in: Self.eventDelay) { self.assumeIsolated { $0.flushEvents() } }
         }
     }
 

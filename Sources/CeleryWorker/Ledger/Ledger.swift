@@ -126,31 +126,31 @@ public struct Ledger: Sendable {
 
     /// The time of a scheduled job has come. Returns whether it is still to be run.
     public mutating func due(_ id: Job.ID) -> Bool {
-        guard var job = self.jobs[id], case .scheduled = job.phase else { return false }
-        job.phase = .reserved
-        self.jobs[id] = job
+        guard let place = self.jobs.index(forKey: id), case .scheduled = self.jobs.values[place].phase else {
+            return false
+        }
+        self.jobs.values[place].phase = .reserved
         self.scheduledCount -= 1
         return true
     }
 
     /// A Python worker has begun to run a job: without `acks_late`, this acknowledges it.
     public mutating func started(_ id: Job.ID, pid: Int32, at time: EpochSeconds) -> SettleAction? {
-        guard var job = self.jobs[id] else { return nil }
-        if !job.isRunning { self.runningCount += 1 }
-        job.phase = .running(pid: pid, since: time)
-        self.jobs[id] = job
-        return job.options.acksLate ? nil : self.settle(id, .acknowledge)
+        guard let place = self.jobs.index(forKey: id) else { return nil }
+        if !self.jobs.values[place].isRunning { self.runningCount += 1 }
+        self.jobs.values[place].phase = .running(pid: pid, since: time)
+        if self.jobs.values[place].options.acksLate { return nil }
+        return Self.settle(&self.jobs.values[place], .acknowledge, unsent: &self.unsent)
     }
 
     /// A job has ended. Returns `nil` for a job that is not in the book.
     public mutating func conclude(_ id: Job.ID, _ ending: JobEnding) -> Conclusion? {
-        guard let job = self.jobs[id] else { return nil }
+        guard var job = self.remove(id) else { return nil }
         let settlement = Self.settlement(of: ending, options: job.options)
-        let settle = self.settle(id, settlement)
         let wasEarly = job.isSettled
-        guard let concluded = self.remove(id) else { return nil }
+        let settle = Self.settle(&job, settlement, unsent: &self.unsent)
         return Conclusion(
-            job: concluded,
+            job: job,
             settle: settle,
             isRequeued: !wasEarly && settlement == .reject(requeue: true),
             isRejected: !wasEarly && settlement != .acknowledge
@@ -159,9 +159,8 @@ public struct Ledger: Sendable {
 
     /// A job that has not started is given up: an expired or revoked one is acknowledged, another goes back to its queue.
     public mutating func discard(_ id: Job.ID, _ settlement: Settlement) -> Conclusion? {
-        guard self.jobs[id] != nil else { return nil }
-        let settle = self.settle(id, settlement)
-        guard let job = self.remove(id) else { return nil }
+        guard var job = self.remove(id) else { return nil }
+        let settle = Self.settle(&job, settlement, unsent: &self.unsent)
         return Conclusion(
             job: job,
             settle: settle,
@@ -211,15 +210,18 @@ public struct Ledger: Sendable {
         }
     }
 
-    private mutating func settle(_ id: Job.ID, _ settlement: Settlement) -> SettleAction? {
-        guard let job = self.jobs[id] else { return nil }
+    private static func settle(
+        _ job: inout Job,
+        _ settlement: Settlement,
+        unsent: inout UnsentSettlements
+    ) -> SettleAction? {
         switch job.delivery {
         case .open(let token):
-            self.jobs[id]?.delivery = .settled(settlement, token.source)
+            job.delivery = .settled(settlement, token.source)
             return SettleAction(token: token, settlement: settlement)
         case .lost:
-            self.jobs[id]?.delivery = .settled(settlement, nil)
-            self.unsent.insert(job.fingerprint, settlement)
+            job.delivery = .settled(settlement, nil)
+            unsent.insert(job.fingerprint, settlement)
             return nil
         case .settled:
             return nil
@@ -228,7 +230,9 @@ public struct Ledger: Sendable {
 
     private mutating func remove(_ id: Job.ID) -> Job? {
         guard let job = self.jobs.removeValue(forKey: id) else { return nil }
-        if self.newestJob[job.message.id] == id { self.newestJob[job.message.id] = nil }
+        if let place = self.newestJob.index(forKey: job.message.id), self.newestJob.values[place] == id {
+            self.newestJob.remove(at: place)
+        }
         switch job.phase {
         case .running: self.runningCount -= 1
         case .scheduled: self.scheduledCount -= 1
