@@ -21,7 +21,12 @@ public enum BuiltInModules {
         on eventLoop: any EventLoop,
         logger: Logger
     ) -> ModuleServer {
-        ModuleServer(modules: [], eventLoop: eventLoop, logger: logger)
+        let http = ModuleHTTPClient(eventLoop: eventLoop)
+        let modules: [any AgentModule] = [
+            FingerprintModule(url: configuration.fingerprintProviderURL, http: http),
+            MonitoringModule(url: configuration.backendURL, http: http, logger: logger),
+        ]
+        return ModuleServer(modules: modules, eventLoop: eventLoop, logger: logger)
     }
 }
 
