@@ -67,7 +67,8 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioHTTP1, nioPosix, nioSSL,
+                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioHTTP1, nioPosix,
+                nioSSL,
                 logging, argumentParser, subprocess, system,
             ],
             swiftSettings: settings
@@ -106,7 +107,8 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", argumentParser, nioCore, nioHTTP1, nioPosix, logging,
+                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", argumentParser, nioCore,
+                nioHTTP1, nioPosix, logging,
                 subprocess, system,
             ],
             swiftSettings: settings

@@ -26,6 +26,8 @@ private struct Echo: AgentModule {
             for part in 0..<3 { try await reply.part(.int(part)) }
             return .none
         case "wait":
+            // Tells that the call has begun.
+            try? await reply.part(.none)
             do {
                 try await Task.sleep(for: .seconds(600))
             } catch {
@@ -198,6 +200,7 @@ struct ServiceTests {
         caller.send(#"{"method": "echo.wait"}"#)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run(connector: connector) }
+            #expect(try await caller.receive()?.kind == 2)
             // Nobody is left who could ask for a connection.
             Glibc.close(connector.connecting)
             try await group.next()

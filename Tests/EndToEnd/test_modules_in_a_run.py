@@ -178,7 +178,7 @@ def test_a_started_job_is_the_message_that_celery_would_send(started: Run, backe
     queue = f"{started.run_id}-other"
     with started.project.app.connection_for_write() as connection:
         channel = connection.default_channel
-        channel.queue_declare(queue, auto_delete=False)
+        channel.queue_declare(queue, durable=True, auto_delete=False)
         try:
             identifier = started.project.dispatch({"do": "both", "queue": queue})
             wait_until(lambda: channel.queue_declare(queue, passive=True).message_count == 2, 30, "two messages")

@@ -55,9 +55,8 @@ class Job:
         from celery.utils.saferepr import saferepr
         from kombu.utils.json import dumps
 
-        message = dict(fields)
-        if "run_id" in self.fields:
-            message.setdefault("run_id", self.fields["run_id"])
+        run = {"run_id": self.fields["run_id"]} if "run_id" in self.fields else {}
+        message = {**run, **fields}
         return {
             "job": self.id,
             "id": str(uuid.uuid4()),

@@ -54,7 +54,8 @@ extension Worker {
         switch outcome {
         case .acknowledged: return
         case .refused: throw .refused("the broker could not take it on")
-        case .returned(let returned): throw .refused("no queue '\(message.routingKey)' takes it (\(returned.replyText))")
+        case .returned(let returned):
+            throw .refused("no queue '\(message.routingKey)' takes it (\(returned.replyText))")
         }
     }
 }
