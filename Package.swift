@@ -13,6 +13,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
@@ -33,6 +34,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         // Without its default trait it needs no Foundation.
@@ -59,7 +61,7 @@ let package = Package(
         ),
         .target(
             name: "AgentModules",
-            dependencies: ["CPool", "Celery", "JSON", nioCore, nioPosix, logging],
+            dependencies: ["CPool", "Celery", "JSON", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging],
             swiftSettings: settings
         ),
         .target(
@@ -99,7 +101,7 @@ let package = Package(
         ),
         .testTarget(
             name: "AgentModulesTests",
-            dependencies: ["AgentModules", "Celery", "CPool", "JSON", nioCore, nioPosix, logging],
+            dependencies: ["AgentModules", "Celery", "CPool", "JSON", nioCore, nioHTTP1, nioPosix, logging],
             swiftSettings: settings
         ),
         .testTarget(

@@ -1,4 +1,4 @@
-"""The demonstration: servers, two agents, 20 jobs of examples/hello-armada, the end of the run, and a table."""
+"""The demonstration: servers, two agents, 20 jobs of examples/hello-armada, a backend, the end of the run, a table."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import json
 import runpy
 import sys
 import time
+import urllib.request
+import uuid
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from . import REPOSITORY
 from .agent import Agent, default_kind
 from .orchestrator import Project
-from .processes import NotReady, private_directory, report, signals_as_exit
+from .processes import NotReady, Process, free_port, port_answers, private_directory, report, signals_as_exit
 from .rabbitmq import RabbitMQ
 from .redis_server import Redis
 
 JOBS = 20
 AGENTS = 2
 EXAMPLE = REPOSITORY / "examples" / "hello-armada"
+BACKEND = REPOSITORY / "examples" / "monitoring-backend" / "backend.py"
 
 
 def bundled_code() -> str:
@@ -32,29 +36,55 @@ def journal_lines(journal: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 
+def start_backend(home: Path, resources: contextlib.ExitStack) -> str:
+    """Starts the example's backend; its URL."""
+    port = free_port()
+    command = [sys.executable, str(BACKEND), "--port", str(port)]
+    process = resources.enter_context(Process(command, home / "backend.log", {}))
+    process.wait_ready(lambda: port_answers(port), 10, "the backend answers")
+    return f"http://127.0.0.1:{port}"
+
+
+def monitored(backend: str) -> Counter[tuple[str, int]]:
+    """How many jobs the backend knows, by their status and the number of their events."""
+    with urllib.request.urlopen(f"{backend}/api/jobs/", timeout=10) as answer:
+        return Counter((job["job_status"], len(job["events"])) for job in json.load(answer))
+
+
 def run() -> int:
     begun = time.monotonic()
     with contextlib.ExitStack() as resources:
         home = resources.enter_context(private_directory("demo"))
         journal = home / "journal.jsonl"
-        report("starting Redis and RabbitMQ on loopback ports of their own …")
+        report("starting Redis, RabbitMQ and a backend on loopback ports of their own …")
         store = resources.enter_context(Redis())
         broker = resources.enter_context(RabbitMQ())
-        report(f"  Redis on port {store.port}, RabbitMQ on port {broker.port}")
+        backend = start_backend(home, resources)
+        report(f"  Redis on port {store.port}, RabbitMQ on port {broker.port}, the backend at {backend}")
+        # The modules are our agent's.
+        monitoring = default_kind() == "agent"
 
         project = Project(broker, store, bundled_code())
         resources.callback(project.close)
         for index in range(AGENTS):
-            project.define(index, greeting="Hello", journal=str(journal))
+            project.define(index, greeting="Hello", journal=str(journal), monitoring=monitoring)
         report(f"dispatching {JOBS} jobs of run {project.run_id} with Celery's client …")
         for number in range(1, JOBS + 1):
-            project.dispatch({"job": number, "name": f"job {number}", "seconds": 0.2})
+            job = {"job": number, "name": f"job {number}", "seconds": 0.2, "job_uuid": str(uuid.uuid4())}
+            project.dispatch(job)
 
         report(f"starting {AGENTS} agents ({default_kind()}) …")
         started = time.monotonic()
         agents = [
             resources.enter_context(
-                Agent(broker, store, project.run_id, pod_index=index, log=home / f"agent{index}.log")
+                Agent(
+                    broker,
+                    store,
+                    project.run_id,
+                    pod_index=index,
+                    log=home / f"agent{index}.log",
+                    environment={"BACKEND_URL": backend},
+                )
             )
             for index in range(AGENTS)
         ]
@@ -71,7 +101,16 @@ def run() -> int:
         report(f"shutting down {', '.join(sorted(nodes))} …")
         statuses = [agent.process.wait(30) for agent in agents]
         ended = time.monotonic()
-        return summary(journal_lines(journal), statuses, ended - started, ended - begun, [a.output() for a in agents])
+        done = journal_lines(journal)
+        code = summary(done, statuses, ended - started, ended - begun, [a.output() for a in agents])
+        if monitoring:
+            known = monitored(backend)
+            told = known[("Success", 2)]
+            print(f"the backend was told of {told} jobs: each one's start, its step, its end")
+            if known != Counter({("Success", 2): JOBS}):
+                report(f"the backend knows {dict(known)}; expected {JOBS} jobs with two events each")
+                return 1
+        return code
 
 
 def summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class ModuleError(Exception):
+class ModuleError(RuntimeError):
     """A module could not do what it was asked to.
 
     `kind` is a word to branch on, `details` holds what the module's documentation names; the text says what happened,

@@ -1,4 +1,5 @@
 public import AgentModules
+public import CeleryWorker
 public import Logging
 public import NIOCore
 
@@ -16,12 +17,20 @@ public enum BuiltInModules {
     }
 
     /// A server for all of them. They use nothing until they are first called.
+    /// - Parameter worker: whose jobs may start others; none at a desk.
     public static func server(
         _ configuration: ModulesConfiguration,
+        for worker: Worker? = nil,
         on eventLoop: any EventLoop,
         logger: Logger
     ) -> ModuleServer {
-        ModuleServer(modules: [], eventLoop: eventLoop, logger: logger)
+        let http = ModuleHTTPClient(eventLoop: eventLoop)
+        var modules: [any AgentModule] = [
+            FingerprintModule(url: configuration.fingerprintProviderURL, http: http),
+            MonitoringModule(url: configuration.backendURL, http: http, logger: logger),
+        ]
+        if let worker { modules.append(JobsModule(worker: worker)) }
+        return ModuleServer(modules: modules, eventLoop: eventLoop, logger: logger)
     }
 }
 

@@ -52,7 +52,6 @@ public struct Pod: Sendable {
         let python = try locator.python(configured: self.configuration.python)
         let runtime = try locator.runtime()
         let connector = try ModuleConnector()
-        let modules = BuiltInModules.server(self.configuration.modules, on: self.eventLoop, logger: self.logger)
         let worker = Worker(
             configuration: self.workerConfiguration,
             pool: PoolConfiguration(
@@ -62,6 +61,12 @@ public struct Pod: Sendable {
                 inherited: [connector.connecting]
             ),
             eventLoop: self.eventLoop,
+            logger: self.logger
+        )
+        let modules = BuiltInModules.server(
+            self.configuration.modules,
+            for: worker,
+            on: self.eventLoop,
             logger: self.logger
         )
         return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in

@@ -19,13 +19,22 @@ public enum ISO8601 {
     public static func format(_ time: EpochSeconds) -> String {
         let microseconds = Int64((time * 1_000_000).rounded())
         let (wholeSeconds, fraction) = microseconds.floorDivided(by: 1_000_000)
-        let (days, secondOfDay) = wholeSeconds.floorDivided(by: 86_400)
-        let (year, month, day) = Calendar.civil(fromDays: Int(days))
-        var text = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T"
-        text +=
-            "\(padded(Int(secondOfDay) / 3600, 2)):\(padded(Int(secondOfDay) / 60 % 60, 2)):\(padded(Int(secondOfDay) % 60, 2))"
+        var text = Self.dateAndTime(wholeSeconds)
         if fraction != 0 { text += ".\(padded(Int(fraction), 6))" }
         return text + "+00:00"
+    }
+
+    /// A time in UTC with milliseconds, that does not say its zone: `2026-11-23T08:48:17.243`.
+    public static func format(milliseconds: Int64) -> String {
+        let (seconds, fraction) = milliseconds.floorDivided(by: 1000)
+        return "\(Self.dateAndTime(seconds)).\(Self.padded(Int(fraction), 3))"
+    }
+
+    private static func dateAndTime(_ seconds: Int64) -> String {
+        let (days, secondOfDay) = seconds.floorDivided(by: 86_400)
+        let (year, month, day) = Calendar.civil(fromDays: Int(days))
+        return "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T"
+            + "\(padded(Int(secondOfDay) / 3600, 2)):\(padded(Int(secondOfDay) / 60 % 60, 2)):\(padded(Int(secondOfDay) % 60, 2))"
     }
 
     private static func padded(_ value: Int, _ width: Int) -> String {

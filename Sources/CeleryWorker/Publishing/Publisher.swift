@@ -16,6 +16,7 @@ actor Publisher {
     private var broker: BrokerConfiguration?
     private let logger: Logger
     private let stateChanges = Broadcast()
+    private var connection: AMQPConnection?
     private var channel: AMQPChannel?
     private var waiting = Deque<Message>()
     private var isWanted = false
@@ -62,11 +63,44 @@ actor Publisher {
             self.waiting.removeFirst()
             self.droppedCount += 1
         }
-        if !self.isWanted {
-            self.isWanted = true
-            self.stateChanges.send()
-        }
+        self.want()
         self.flush()
+    }
+
+    /// Publishes over a channel of its own, and returns what the broker makes of it. Waits for a connection, too.
+    /// - Throws: ``ConfirmedDelivery/Failure/tooLate(_:)``, `AMQPError`; the broker may have taken the message on all the same.
+    func publishConfirmed(_ message: Message, within limit: Duration = .seconds(30)) async throws -> PublishResult {
+        try await withThrowingTaskGroup(of: PublishResult.self) { group in
+            group.addTask {
+                try await self.connected().withChannel { channel in
+                    try await channel.confirmSelect()
+                    return try await channel.publishConfirmed(message)
+                }
+            }
+            group.addTask {
+                try await Task.sleep(for: limit)
+                throw ConfirmedDelivery.Failure.tooLate(limit)
+            }
+            defer { group.cancelAll() }
+            guard let result = try await group.next() else { throw CancellationError() }
+            return result
+        }
+    }
+
+    private func want() {
+        guard !self.isWanted else { return }
+        self.isWanted = true
+        self.stateChanges.send()
+    }
+
+    private func connected() async throws -> AMQPConnection {
+        self.want()
+        let changes = self.stateChanges.subscribe()
+        if let connection { return connection }
+        for await _ in changes {
+            if let connection { return connection }
+        }
+        throw CancellationError()
     }
 
     /// How long a broker that accepts no messages may delay the end, in seconds.
@@ -95,7 +129,12 @@ actor Publisher {
         // To publish to an exchange that isn't there closes the channel.
         for exchange in self.exchanges { try await channel.declare(exchange) }
         self.channel = channel
-        defer { self.channel = nil }
+        self.connection = connection
+        self.stateChanges.send()
+        defer {
+            self.channel = nil
+            self.connection = nil
+        }
         self.flush()
         await connection.observeBlocked { isBlocked in
             if !isBlocked { self.assumeIsolated { $0.flush() } }

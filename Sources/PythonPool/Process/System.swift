@@ -67,9 +67,12 @@ struct MainProcess {
     let standardError: Descriptor?
 
     /// What the interpreter is told to run. The package's folder comes last in the search path, and by an argument, so
-    /// that nothing of it shows in the environment of what the user's code starts.
-    private static let program =
-        "import sys; sys.path.append(sys.argv.pop(1)); from armada_agent.runtime.main import main; main()"
+    /// that nothing of it shows in the environment of what the user's code starts; but the package itself is the agent's own, also where the user has
+    /// installed the SDK.
+    private static let program = """
+        import sys; sys.path.insert(0, sys.argv.pop(1)); import armada_agent; sys.path.append(sys.path.pop(0)); \
+        from armada_agent.runtime.main import main; main()
+        """
 
     /// Starts the process; it dies with the calling thread.
     static func start(_ configuration: PoolConfiguration) throws(PoolError) -> MainProcess {

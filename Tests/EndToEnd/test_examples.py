@@ -1,0 +1,42 @@
+"""The examples, run as their READMEs say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from armada_testing import REPOSITORY
+from armada_testing.agent import agent_binary
+from armada_testing.demo import JOBS, monitored, start_backend
+
+
+def test_the_demonstration(ours: None) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "armada_testing.demo"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "Python")},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the backend was told of {JOBS} jobs" in done.stdout
+
+
+def test_a_script_at_a_desk_and_the_backend(tmp_path: Path) -> None:
+    with ExitStack() as resources:
+        backend = start_backend(tmp_path, resources)
+        done = subprocess.run(
+            [sys.executable, REPOSITORY / "examples" / "monitoring-backend" / "script.py"],
+            env={"PYTHONPATH": str(REPOSITORY / "Python"), "BACKEND_URL": backend, "AGENT_BINARY": str(agent_binary())},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert monitored(backend) == {("Success", 2): 1}
+        assert ": Success: the first step\n" in (tmp_path / "backend.log").read_text()
