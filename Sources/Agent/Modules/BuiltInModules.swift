@@ -21,7 +21,11 @@ public enum BuiltInModules {
         on eventLoop: any EventLoop,
         logger: Logger
     ) -> ModuleServer {
-        ModuleServer(modules: [], eventLoop: eventLoop, logger: logger)
+        ModuleServer(
+            modules: [DatabaseModule(configuration.sqlServer, logger: logger)],
+            eventLoop: eventLoop,
+            logger: logger
+        )
     }
 }
 
@@ -33,9 +37,13 @@ extension ModulesConfiguration {
             fingerprintProviderURL: reader[Variables.fingerprintProviderURL],
             sqlServer: SQLServerConfiguration(
                 name: reader[Variables.sqlServerName],
+                port: reader[Variables.sqlServerPort],
                 database: reader[Variables.sqlServerDatabase],
                 user: reader[Variables.sqlServerUser],
-                password: reader[Variables.sqlServerPassword]
+                password: reader[Variables.sqlServerPassword],
+                connections: reader[Variables.sqlConnections],
+                connectTimeout: reader[Variables.sqlConnectTimeout],
+                queryTimeout: reader[Variables.sqlQueryTimeout]
             )
         )
     }

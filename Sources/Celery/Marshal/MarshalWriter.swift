@@ -20,6 +20,17 @@ public struct MarshalWriter: Sendable {
         self.integer(UInt32(truncatingIfNeeded: count))
     }
 
+    /// Opens a list whose number of elements ``closeList(_:count:)`` tells.
+    /// - Returns: the list, for that call.
+    public mutating func openList() -> Int {
+        self.openList(count: 0)
+        return self.buffer.writerIndex - MemoryLayout<UInt32>.size
+    }
+
+    public mutating func closeList(_ list: Int, count: Int) {
+        self.buffer.setInteger(UInt32(truncatingIfNeeded: count), at: list, endianness: .little)
+    }
+
     public mutating func openTuple(count: Int) {
         self.type("(")
         self.integer(UInt32(truncatingIfNeeded: count))
@@ -60,6 +71,13 @@ public struct MarshalWriter: Sendable {
         self.buffer.writeImmutableBuffer(value)
     }
 
+    /// A `bytes` object, from memory that is another's.
+    public mutating func bytes(_ value: UnsafeRawBufferPointer) {
+        self.type("s")
+        self.integer(UInt32(truncatingIfNeeded: value.count))
+        self.buffer.writeBytes(value)
+    }
+
     public mutating func string(_ value: StaticString) {
         value.withUTF8Buffer { self.text(UnsafeRawBufferPointer($0)) }
     }
@@ -74,7 +92,8 @@ public struct MarshalWriter: Sendable {
         value.withUnsafeReadableBytes { self.text($0) }
     }
 
-    private mutating func text(_ value: UnsafeRawBufferPointer) {
+    /// As the other `text`, from memory that is another's.
+    public mutating func text(_ value: UnsafeRawBufferPointer) {
         if value.isASCII, let length = UInt8(exactly: value.count) {
             // Nearly all text of a message is of this kind, so it goes out in one piece.
             self.buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 2 + value.count) { target in
