@@ -13,6 +13,7 @@ import pymssql
 import pytds
 import pytest
 
+from armada_testing.processes import wait_until
 from armada_testing.tds import SQLServer
 
 from .sql_values import SENT, TYPED
@@ -180,7 +181,7 @@ def test_cancelling(server: SQLServer) -> None:
         seen = server.journal.attentions
         with pytest.raises(pytds.TimeoutError):
             cursor.execute("WAITFOR DELAY '00:01:00'")
-        assert server.journal.attentions == seen + 1
+        wait_until(lambda: server.journal.attentions == seen + 1, 10, "the statement is cancelled")
         cursor.execute("SELECT 3")
         assert [tuple(row) for row in cursor.fetchall()] == [(3,)]
 

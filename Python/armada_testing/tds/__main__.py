@@ -1,7 +1,8 @@
-"""`python -m armada_testing.tds [PORT]`: a server of its own process, until it is ended; prints how to reach it."""
+"""`python -m armada_testing.tds`: a server of its own process, until it is ended; prints how to reach it."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 
@@ -10,9 +11,14 @@ from .server import SQLServer
 
 
 def main(arguments: list[str]) -> None:
-    with signals_as_exit(), SQLServer(port=int(arguments[0]) if arguments else 0) as server:
+    parser = argparse.ArgumentParser(prog="python -m armada_testing.tds", description="A small SQL Server for tests.")
+    parser.add_argument("--port", type=int, default=0, help="any free one by default")
+    parser.add_argument("--encryption", choices=["off", "login", "required"], default="off")
+    options = parser.parse_args(arguments)
+    with signals_as_exit(), SQLServer(options.encryption, options.port) as server:
         for name, value in server.environment.items():
-            print(f"{name}={value}", flush=True)
+            print(f"{name}={value}")
+        sys.stdout.flush()
         signal.pause()
 
 

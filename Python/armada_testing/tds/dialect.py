@@ -189,6 +189,8 @@ class Translator:
                 items.append([])
             elif token.word not in ("DISTINCT", "ALL"):
                 items[-1].append(token)
+        if not all(items):
+            raise SQLError(102, f"Incorrect syntax near '{tokens[min(1, len(tokens) - 1)].text}'.", severity=15)
         return items
 
     def _name(self, item: list[Token]) -> str:

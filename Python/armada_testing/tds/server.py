@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from types import TracebackType
 from ..processes import private_directory
 from . import parameters, tokens
 from .errors import SQLError
-from .session import Session
+from .session import Cancelled, Session
 from .wire import ATTENTION, BATCH, LOGIN, PRELOGIN, RPC, TRANSACTION, Closed, Wire
 
 
@@ -255,7 +254,8 @@ class SQLServer:
                 raise Closed
             if behaviour.row_delay:
                 wire.flush_rows()
-                time.sleep(behaviour.row_delay)
+                if wire.attention(behaviour.row_delay):
+                    raise Cancelled
 
         return note
 
