@@ -49,6 +49,8 @@ let package = Package(
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
         .target(name: "CPool"),
+        // FreeTDS, loaded when it is first needed; its header is that of the package freetds-dev.
+        .target(name: "CFreeTDS"),
         .target(
             name: "PythonPool",
             dependencies: ["CPool", nioCore, nioPosix, logging, deque],
@@ -61,7 +63,9 @@ let package = Package(
         ),
         .target(
             name: "AgentModules",
-            dependencies: ["CPool", "Celery", "JSON", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging],
+            dependencies: [
+                "CFreeTDS", "CPool", "Celery", "JSON", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+            ],
             swiftSettings: settings
         ),
         .target(

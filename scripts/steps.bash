@@ -1,7 +1,9 @@
 # Sourced by scripts/test and scripts/check: named steps, and what they share.
 
 python=(.venv/bin/python)
-typed=(Python Benchmarks Tests/EndToEnd examples/hello-armada/bundle.py examples/monitoring-backend)
+typed=(
+    Python Benchmarks Tests/EndToEnd examples/hello-armada/bundle.py examples/monitoring-backend examples/database/visits.py
+)
 logs=.build/step-logs
 failed=()
 mkdir -p "$logs"

@@ -21,6 +21,10 @@ struct ConfigurationTests {
         #expect(configuration.modules.proxyProviderURL == "http://127.0.0.1:5001")
         #expect(configuration.modules.fingerprintProviderURL == "http://localhost:5005")
         #expect(configuration.modules.sqlServer.name == nil)
+        #expect(configuration.modules.sqlServer.port == 1433)
+        #expect(configuration.modules.sqlServer.connections == 8)
+        #expect(configuration.modules.sqlServer.connectTimeout == 60)
+        #expect(configuration.modules.sqlServer.queryTimeout == 0)
         #expect(configuration.requirements == nil)
         #expect(configuration.definitionDeadline == .seconds(60))
         #expect(configuration.drainLimit == nil)
@@ -37,6 +41,8 @@ struct ConfigurationTests {
             "REDIS_HOST_VAR_ENV": "::1", "REDIS_PORT_VAR_ENV": "7000", "BACKEND_URL": "https://b",
             "PROXY_PROVIDER_URL": "http://u:p@proxy:1", "FINGERPRINT_PROVIDER_URL": "http://f",
             "SQL_SERVER_NAME": "n", "SQL_SERVER_DB": "d", "SQL_SERVER_USER": "u", "SQL_SERVER_PASSWORD": "p w",
+            "SQL_SERVER_PORT": "1434", "AGENT_SQL_CONNECTIONS": "3", "AGENT_SQL_CONNECT_TIMEOUT": "7",
+            "AGENT_SQL_QUERY_TIMEOUT": "9",
             "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru", "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
             "AGENT_REDIS_TLS": "Yes", "AGENT_REDIS_TLS_CA": "/ca", "AGENT_REDIS_TLS_CERT": "/cert",
             "AGENT_REDIS_TLS_KEY": "/key", "AGENT_REDIS_TIMEOUT": "1.5", "AGENT_DEFINITION_DEADLINE": "0",
@@ -54,6 +60,10 @@ struct ConfigurationTests {
         #expect(configuration.modules.sqlServer.database == "d")
         #expect(configuration.modules.sqlServer.user == "u")
         #expect(configuration.modules.sqlServer.password == "p w")
+        #expect(configuration.modules.sqlServer.port == 1434)
+        #expect(configuration.modules.sqlServer.connections == 3)
+        #expect(configuration.modules.sqlServer.connectTimeout == 7)
+        #expect(configuration.modules.sqlServer.queryTimeout == 9)
         #expect(configuration.requirements == "c2l4")
         #expect(configuration.redis.user == "ru")
         #expect(configuration.redis.password == "rp")

@@ -31,6 +31,17 @@ struct MarshalTests {
         #expect(self.bytes { $0.text(ByteBuffer(bytes: [0xC3, 0x28])) } == [0x73, 2, 0, 0, 0, 0xC3, 0x28])
     }
 
+    @Test("a list whose length is known at its end")
+    func list() {
+        let written = self.bytes { writer in
+            let list = writer.openList()
+            writer.none()
+            writer.bool(true)
+            writer.closeList(list, count: 2)
+        }
+        #expect(written == [0x5B, 2, 0, 0, 0, 0x4E, 0x54])
+    }
+
     @Test("the extreme integer has five digits")
     func extremeInteger() {
         let written = self.bytes { $0.int(.min) }

@@ -68,7 +68,14 @@ enum Variables {
         ValueFormat<String>.text.optional,
         default: nil,
         shown: "none",
-        "Host of the SQL Server, port 1433."
+        "Host of the SQL Server."
+    )
+    static let sqlServerPort = EnvironmentVariable(
+        "SQL_SERVER_PORT",
+        .number(1...65535),
+        default: 1433,
+        shown: "`1433`",
+        "Its port."
     )
     static let sqlServerDatabase = EnvironmentVariable(
         "SQL_SERVER_DB",
@@ -166,6 +173,27 @@ enum Variables {
         shown: "`60`",
         "Seconds for which the task definition is looked for before the agent exits with 69."
     )
+    static let sqlConnections = EnvironmentVariable(
+        "AGENT_SQL_CONNECTIONS",
+        .number(1...1000),
+        default: 8,
+        shown: "`8`",
+        "How many connections to the SQL Server the agent's workers share, at most."
+    )
+    static let sqlConnectTimeout = EnvironmentVariable(
+        "AGENT_SQL_CONNECT_TIMEOUT",
+        .number(1...3600),
+        default: 60,
+        shown: "`60`",
+        "Seconds for connecting to the SQL Server and logging in, and for waiting until a connection is free."
+    )
+    static let sqlQueryTimeout = EnvironmentVariable(
+        "AGENT_SQL_QUERY_TIMEOUT",
+        .number(0...86400),
+        default: 0,
+        shown: "`0`",
+        "Seconds that a statement may take with all its rows; 0 for no limit."
+    )
     static let python = EnvironmentVariable(
         "AGENT_PYTHON",
         ValueFormat<String>.text.optional,
@@ -235,10 +263,12 @@ enum Variables {
     /// All of them, in the order of the README's table.
     static let table: [EnvironmentVariableRow] = [
         runID.row, podIndex.row, rabbitMQURL.row, redisHost.row, redisPort.row, backendURL.row, proxyProviderURL.row,
-        fingerprintProviderURL.row, sqlServerName.row, sqlServerDatabase.row, sqlServerUser.row, sqlServerPassword.row,
-        requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row, redisTLSAuthorities.row,
-        redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row, python.row,
-        concurrency.row, prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, httpPort.row, httpHost.row,
+        fingerprintProviderURL.row, sqlServerName.row, sqlServerPort.row, sqlServerDatabase.row, sqlServerUser.row,
+        sqlServerPassword.row, requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row,
+        redisTLSAuthorities.row,
+        redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row,
+        sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, python.row, concurrency.row,
+        prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, httpPort.row, httpHost.row,
         logLevel.row, logFormat.row,
     ]
 }

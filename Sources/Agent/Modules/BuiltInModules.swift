@@ -28,6 +28,7 @@ public enum BuiltInModules {
         var modules: [any AgentModule] = [
             FingerprintModule(url: configuration.fingerprintProviderURL, http: http),
             MonitoringModule(url: configuration.backendURL, http: http, logger: logger),
+            DatabaseModule(configuration.sqlServer, logger: logger),
         ]
         if let worker { modules.append(JobsModule(worker: worker)) }
         return ModuleServer(modules: modules, eventLoop: eventLoop, logger: logger)
@@ -42,9 +43,13 @@ extension ModulesConfiguration {
             fingerprintProviderURL: reader[Variables.fingerprintProviderURL],
             sqlServer: SQLServerConfiguration(
                 name: reader[Variables.sqlServerName],
+                port: reader[Variables.sqlServerPort],
                 database: reader[Variables.sqlServerDatabase],
                 user: reader[Variables.sqlServerUser],
-                password: reader[Variables.sqlServerPassword]
+                password: reader[Variables.sqlServerPassword],
+                connections: reader[Variables.sqlConnections],
+                connectTimeout: reader[Variables.sqlConnectTimeout],
+                queryTimeout: reader[Variables.sqlQueryTimeout]
             )
         )
     }

@@ -22,19 +22,41 @@ public struct ModulesConfiguration: Sendable {
     }
 }
 
-/// The user's SQL Server; each value may be unset until it's needed.
+/// The user's SQL Server; each value without a default may be unset until it's needed.
 public struct SQLServerConfiguration: Sendable {
+    /// `SQL_SERVER_NAME`: a host, with an instance (`host\instance`) or a port (`host,1433`, `host:1433`) where it has one.
     public var name: String?
+    /// `SQL_SERVER_PORT`, where the name tells none.
+    public var port: Int
     public var database: String?
     public var user: String?
     /// A secret.
     public var password: String?
+    /// How many connections all workers share.
+    public var connections: Int
+    /// Seconds for connecting and logging in together, and for waiting until a connection is free.
+    public var connectTimeout: Int
+    /// Seconds for a statement with all its rows; 0 for no limit.
+    public var queryTimeout: Int
 
-    public init(name: String? = nil, database: String? = nil, user: String? = nil, password: String? = nil) {
+    public init(
+        name: String? = nil,
+        port: Int = 1433,
+        database: String? = nil,
+        user: String? = nil,
+        password: String? = nil,
+        connections: Int = 8,
+        connectTimeout: Int = 60,
+        queryTimeout: Int = 0
+    ) {
         self.name = name
+        self.port = port
         self.database = database
         self.user = user
         self.password = password
+        self.connections = connections
+        self.connectTimeout = connectTimeout
+        self.queryTimeout = queryTimeout
     }
 }
 

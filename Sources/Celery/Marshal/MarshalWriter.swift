@@ -17,6 +17,17 @@ public struct MarshalWriter: Sendable {
 
     public mutating func openList(count: Int) { self.type("[", UInt32(truncatingIfNeeded: count)) }
 
+    /// Opens a list whose number of elements ``closeList(_:count:)`` tells.
+    /// - Returns: the list, for that call.
+    public mutating func openList() -> Int {
+        self.openList(count: 0)
+        return self.buffer.writerIndex - MemoryLayout<UInt32>.size
+    }
+
+    public mutating func closeList(_ list: Int, count: Int) {
+        self.buffer.setInteger(UInt32(truncatingIfNeeded: count), at: list, endianness: .little)
+    }
+
     public mutating func openTuple(count: Int) { self.type("(", UInt32(truncatingIfNeeded: count)) }
 
     public mutating func none() { self.type("N") }
@@ -49,7 +60,8 @@ public struct MarshalWriter: Sendable {
         value.withUnsafeReadableBytes { self.bytes($0) }
     }
 
-    mutating func bytes(_ value: UnsafeRawBufferPointer) {
+    /// A `bytes` object, from memory that is another's.
+    public mutating func bytes(_ value: UnsafeRawBufferPointer) {
         self.type("s", UInt32(truncatingIfNeeded: value.count))
         self.buffer.writeBytes(value)
     }
@@ -73,7 +85,8 @@ public struct MarshalWriter: Sendable {
         value.withUnsafeReadableBytes { self.text($0) }
     }
 
-    mutating func text(_ value: UnsafeRawBufferPointer) {
+    /// As the other `text`, from memory that is another's.
+    public mutating func text(_ value: UnsafeRawBufferPointer) {
         let isASCII = value.isASCII
         if isASCII, let length = UInt8(exactly: value.count) { return self.short(value, length) }
         let isText = isASCII || String(validating: value, as: UTF8.self) != nil
