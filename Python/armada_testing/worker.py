@@ -28,7 +28,9 @@ MODULE = "jobs"
 def worker_command(kind: Kind, module: str, general: Sequence[str], options: Sequence[str]) -> list[str]:
     """The command line of one kind. Celery's own takes the `general` options before the word `worker`."""
     if kind == "celery":
-        return [sys.executable, "-m", "celery", "-A", module, *general, "worker", *options]
+        # The script, since a restart by SIGHUP runs what was run.
+        script = str(Path(sys.executable).with_name("celery"))
+        return [sys.executable, script, "-A", module, *general, "worker", *options]
     return [*agent_command(kind), "worker", "-A", module, *general, *options]
 
 

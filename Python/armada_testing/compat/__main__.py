@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--against", choices=SIDES, default="agent", help="celery: stock against stock, tests the table"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="settings that run at the same time (2)")
+    parser.add_argument("--jobs", type=int, default=3, help="settings that run at the same time (3)")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="keep logs and observations there")
     parser.add_argument("--all", action="store_true", help="show the listed differences, too")
     return parser.parse_args(arguments)

@@ -17,6 +17,8 @@ class Difference:
     path: str
     reason: str
     stock: str = ""
+    sometimes: bool = False
+    """Whether it need not occur in each run, since stock itself does not always do the same."""
 
     def covers(self, scenario: str, found: Found) -> bool:
         return (
@@ -31,6 +33,7 @@ _WRAPPED = "the event names the error, where stock has ExceptionWithTraceback() 
 _HANDLER = "the last frame of a soft time limit is our signal handler's"
 _OFFLINE = "worker-offline is sent once the worker has ended its tasks, not when it begins to end"
 _CANCELLED = "stock, which reads no results in a soft shutdown, also calls the tasks cancelled that have ended in it"
+_NO_RESULT = "a task that the tracer refuses is told to have succeeded: with nulls by stock, with nothing and 0 here"
 _RELEASED = "tasks that an old rate limit held are released by the new one, not by the old one's timer"
 
 LISTED: list[Difference] = [
@@ -71,11 +74,20 @@ LISTED: list[Difference] = [
         "events of tasks / *:body is not *",
         "a body is decoded by the child, once it is received",
     ),
+    Difference("messages.odd_shapes", "events of tasks / *:kwargs is a list / 2 / result", _NO_RESULT),
+    Difference("messages.odd_shapes", "events of tasks / *:kwargs is a list / 2 / runtime", _NO_RESULT),
     # Connections.
     Difference(
         "connection.late_task_is_cancelled",
         "events*",
         "events have a connection of their own, which need not be the one that is lost",
+    ),
+    Difference(
+        "state.election",
+        "events",
+        "a stock worker that counts the last acknowledgement before the last candidate ends with an IndexError",
+        stock="worker-offline",
+        sometimes=True,
     ),
     # Endings.
     Difference("shutdown.*", "exit status", "a cold shutdown has cut tasks short, and its status says so"),
@@ -90,5 +102,7 @@ def unused(used: set[Difference], scenarios: Sequence[str]) -> list[Difference]:
     return [
         each
         for each in LISTED
-        if each not in used and any(fnmatch.fnmatchcase(name, each.scenario) for name in scenarios)
+        if each not in used
+        and not each.sometimes
+        and any(fnmatch.fnmatchcase(name, each.scenario) for name in scenarios)
     ]

@@ -47,6 +47,8 @@ extension Worker {
 
     func description(of job: Job) -> JSONObject {
         let message = job.message
+        // What the client says goes before what the task says (`Request.__init__`).
+        let ignoresResult = message.headers["ignore_result"]?.bool ?? job.options.ignoreResult
         return [
             "id": .string(message.id),
             "headers": JSON(message.headers),
@@ -55,7 +57,7 @@ extension Worker {
             "content_type": JSON(message.properties.contentType),
             "content_encoding": JSON(message.properties.contentEncoding),
             "compression": JSON(message.headers["compression"]?.string),
-            "store_result": .bool(!job.options.ignoreResult || job.options.storeErrorsEvenIfIgnored),
+            "store_result": .bool(!ignoresResult || job.options.storeErrorsEvenIfIgnored),
         ]
     }
 
