@@ -15,7 +15,7 @@ class Measure:
 
     key: str
     title: str
-    unit: Literal["s", "ms", "µs", "MiB", "1/s", "%"]
+    unit: Literal["s", "ms", "µs", "MiB", "KiB", "1/s", "1", "%"]
     better: Literal["less", "more"]
     target: float | None
     reference: str = ""
@@ -32,7 +32,9 @@ class Measure:
                 return f"{value * 1e6:.0f} µs"
             case "MiB":
                 return f"{value / 2**20:.1f} MiB"
-            case "1/s":
+            case "KiB":
+                return f"{value / 2**10:.2f} KiB"
+            case "1/s" | "1":
                 return f"{value:,.0f}"
             case "%":
                 return f"{value * 100:.3f} %"
@@ -95,9 +97,10 @@ MEASURES = (
     Measure("start to first job", "start to first job", "s", "less", 0.25, "1.6 s"),
     *(measure for load in LOADS for measure in _load_measures(load)),
     Measure("memory (PSS)", "memory, PSS of the tree", "MiB", "less", 0.75, "60 MiB"),
-    Measure("holding", "time to take on jobs with an `eta`", "s", "less", None),
+    Measure("held", "jobs with an `eta` held after two minutes, or all", "1", "more", None),
+    Measure("holding", "of them taken on per second", "1/s", "more", None),
     Measure("holding, CPU", "CPU for each of them", "µs", "less", None),
-    Measure("holding, memory", "memory while it holds them", "MiB", "less", None),
+    Measure("holding, memory", "memory for each of them", "KiB", "less", None),
     Measure("idle stop", "stop when idle", "s", "less", 0.1, "3.1 s"),
     Measure("latency p50", "`send_task` to the job, p50", "ms", "less", 0.6, "0.9 ms"),
     Measure("idle CPU", "CPU when idle, of one core", "%", "less", 1.0),

@@ -29,7 +29,7 @@ def profile(options: argparse.Namespace) -> str:
         slots = Slots(home / "slots", options.jobs)
         project = Project(broker, store, PROJECT_CODE)
         resources.callback(project.close)
-        project.define(slots=str(slots.path))
+        project.define(slots=str(slots.path), events=options.events)
         publish_ahead(broker, project.run_id, range(options.jobs))
         agent = resources.enter_context(
             Agent(
@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--prefetch", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=50000)
+    parser.add_argument("--events", action="store_true", help="with events of tasks")
     parser.add_argument("--output", type=Path, help="write the report to this file and not to the terminal")
     options = parser.parse_args(arguments)
     if shutil.which("perf") is None:

@@ -8,13 +8,19 @@ struct RepeatedName: Sendable {
         // What Swift keeps inline is no allocation.
         guard let length = reader.getInteger(at: reader.readerIndex, as: UInt8.self).map(Int.init), length > 15,
             length == self.last.utf8.count, reader.readableBytes > length,
-            reader.withUnsafeReadableBytes({ $0[1...length].elementsEqual(self.last.utf8) })
+            self.isLast(reader, length)
         else {
             self.last = try reader.readShortString()
             return self.last
         }
         reader.moveReaderIndex(forwardBy: 1 + length)
         return self.last
+    }
+
+    private mutating func isLast(_ reader: ByteBuffer, _ length: Int) -> Bool {
+        reader.withUnsafeReadableBytes { bytes in
+            self.last.withUTF8 { $0.elementsEqual(UnsafeRawBufferPointer(rebasing: bytes[1...length])) }
+        }
     }
 }
 

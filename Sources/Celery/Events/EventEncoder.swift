@@ -31,10 +31,11 @@ public struct EventEncoder: Sendable {
     ) {
         buffer.writeImmutableBuffer(self.opening)
         buffer.writeString(String(clock))
-        var writer = EventFields(buffer: buffer)
-        buffer = ByteBuffer()
+        // Exchanged and not copied: to append to a buffer that another value holds as well copies all of it.
+        var writer = EventFields(buffer: ByteBuffer())
+        swap(&writer.buffer, &buffer)
         fields(&writer)
-        buffer = writer.buffer
+        swap(&writer.buffer, &buffer)
         buffer.writeStaticString(", \"timestamp\": ")
         JSON.write(timestamp, to: &buffer)
         buffer.writeStaticString(", \"type\": ")
