@@ -44,6 +44,8 @@ class Backend:
 
     def __init__(self, answer: Callable[[Request], Answer] | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
+        # Those of them that were answered with 2xx.
+        self.accepted: list[Request] = []
         self.answer = answer or (lambda _: Answer())
         backend = self
 
@@ -64,6 +66,8 @@ class Backend:
                 )
                 backend.requests.append(request)
                 answer = backend.answer(request)
+                if not answer.cuts and answer.status < 300:
+                    backend.accepted.append(request)
                 if answer.cuts:
                     # Reset, not closed in order.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
