@@ -161,7 +161,9 @@ class TestTLS:
             yield backend
 
     def test_an_unknown_certificate_is_refused(self, secure: Backend) -> None:
-        with pytest.raises(ModuleError, match=r"network error: .*(?i:certificate)") as caught:
+        with pytest.raises(
+            ModuleError, match="certificate is not one that this system's authorities vouch for"
+        ) as caught:
             FingerprintManager({}).get_fingerprint()
         assert caught.value.kind == "network"
         assert not secure.requests
