@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -42,8 +43,15 @@ class Answer:
 class Backend:
     """`with Backend() as backend:` listens on a port of its own, on loopback."""
 
-    def __init__(self, answer: Callable[[Request], Answer] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer] | None = None,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.requests: list[Request] = []
+        # Those of them that were answered with 2xx.
+        self.accepted: list[Request] = []
         self.answer = answer or (lambda _: Answer())
         backend = self
 
@@ -64,6 +72,8 @@ class Backend:
                 )
                 backend.requests.append(request)
                 answer = backend.answer(request)
+                if not answer.cuts and answer.status < 300:
+                    backend.accepted.append(request)
                 if answer.cuts:
                     # Reset, not closed in order.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -95,6 +105,9 @@ class Backend:
         self._server = Server(("127.0.0.1", port), Handler)
         self.port: int = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{self.port}"
 
     def __enter__(self) -> Backend:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import uuid
@@ -134,6 +136,37 @@ class TestFingerprint:
         FingerprintManager({}).get_fingerprint()
         assert desk.requests[0].path == "/base/get-fingerprint"
         assert desk.requests[0].headers["authorization"] == "Basic dXNlcjpwQHNz"
+
+
+class TestTLS:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        """A certificate for localhost with its key, signed by itself."""
+        file = tmp_path / "certificate.pem"
+        options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+        subprocess.run(
+            ["openssl", *options.split(), "-keyout", file, "-out", tmp_path / "public.pem"],
+            check=True,
+            capture_output=True,
+        )
+        file.write_text(file.read_text() + (tmp_path / "public.pem").read_text())
+        return file
+
+    @pytest.fixture
+    def secure(self, desk: Backend, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        with Backend(tls=context) as backend:
+            monkeypatch.setenv("FINGERPRINT_PROVIDER_URL", backend.url)
+            yield backend
+
+    def test_an_unknown_certificate_is_refused(self, secure: Backend) -> None:
+        with pytest.raises(
+            ModuleError, match="certificate is not one that this system's authorities vouch for"
+        ) as caught:
+            FingerprintManager({}).get_fingerprint()
+        assert caught.value.kind == "network"
+        assert not secure.requests
 
 
 def free_port() -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import amqp
 import pytest
 
-from armada_testing.backend import Answer, Backend
+from armada_testing.backend import Answer, Backend, Request
 from armada_testing.orchestrator import TASK
 from armada_testing.processes import wait_until
 
@@ -48,6 +51,12 @@ def plain(job_message):
         os._exit(0)
     os.waitpid(pid, 0)
     monitor.record_finalsuccess_event("end")
+
+
+def told(job_message):
+    monitor = client(job_message)
+    monitor.record_success_event("one").record_success_event("two").record_finalsuccess_event("three")
+    open(job_message["file"], "w").close()
 
 
 def limited(job_message):
@@ -108,7 +117,7 @@ def in_a_thread(function):
     return run
 
 
-@app.task(name="tasks.consume_message", acks_late=True, soft_time_limit=20, queue=agent_message["run_id"])
+@app.task(name="tasks.consume_message", acks_late=True, queue=agent_message["run_id"])
 def consume_message(job_message):
     globals()[job_message["do"]](job_message)
 """
@@ -135,7 +144,7 @@ def started(run: Run, backend_server: Backend, ours: None) -> Run:
 def ended(backend: Backend, number: int = 1) -> list[Any]:
     """The contents of all events, once so many jobs have ended."""
     wait_until(
-        lambda: len([r for r in backend.requests if r.method == "PATCH"]) >= number, 30, f"{number} jobs have ended"
+        lambda: len([r for r in backend.accepted if r.method == "PATCH"]) >= number, 30, f"{number} jobs have ended"
     )
     return [request.json["event_content"] for request in backend.requests if request.path == "/api/events/"]
 
@@ -150,8 +159,6 @@ def test_from_every_place_in_a_job(started: Run, backend_server: Backend) -> Non
 
 
 def test_a_soft_time_limit_in_the_middle_of_a_call(started: Run, backend_server: Backend) -> None:
-    from threading import Event
-
     silent = Event()
     backend_server.answer = lambda request: (
         Answer(500)
@@ -209,3 +216,83 @@ def test_what_cannot_be_started_is_told(started: Run, backend_server: Backend) -
     assert "no queue 'no-such-queue' takes it" in refused[1]
     assert no_job[0] == "no_job"
     assert "no job runs in this thread" in no_job[1]
+
+
+class TestOutbox:
+    """`AGENT_MONITORING=outbox`."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "outbox"
+
+    def environment(self, backend: Backend, folder: Path) -> dict[str, str]:
+        return {
+            "AGENT_MONITORING": "outbox",
+            "AGENT_MONITORING_OUTBOX": str(folder),
+            "BACKEND_URL": backend.url,
+            "FINGERPRINT_PROVIDER_URL": backend.url,
+        }
+
+    def test_a_call_does_not_wait_for_the_backend_and_the_acknowledgement_does(
+        self, run: Run, ours: None, backend_server: Backend, folder: Path
+    ) -> None:
+        up = Event()
+        backend_server.answer = lambda _: Answer() if up.is_set() else Answer(503)
+        agent = run.agent(environment=self.environment(backend_server, folder))
+        journal = run.home / "ran"
+        run.project.dispatch({"do": "told", "file": str(journal)})
+        wait_until(journal.exists, 30, "the job's code has ended")
+        # All calls have returned, none of them has arrived, and so the job is not acknowledged yet.
+        assert run.broker.depths(run.run_id) == (0, 1)
+        # A shutdown waits for it, too.
+        agent.process.send(signal.SIGTERM)
+        wait_until(lambda: "shutting down" in agent.output(), 30, "the shutdown has begun")
+        assert agent.process.running
+        up.set()
+        assert agent.process.wait(30) == 0
+        assert run.broker.depths(run.run_id) == (0, 0)
+        ended(backend_server)
+        assert [r.json["event_content"] for r in told(backend_server)] == ["one", "two", "three"]
+
+    def test_an_agent_that_is_killed_loses_no_event(
+        self, run: Run, ours: None, backend_server: Backend, folder: Path
+    ) -> None:
+        up = Event()
+        backend_server.answer = lambda _: Answer() if up.is_set() else Answer(cuts=True)
+        agent = run.agent(environment=self.environment(backend_server, folder))
+        journal = run.home / "ran"
+        run.project.dispatch({"do": "told", "file": str(journal)})
+        wait_until(journal.exists, 30, "the job's code has ended")
+        agent.process.kill()
+        up.set()
+        run.agent(environment=self.environment(backend_server, folder))
+        # The job was not acknowledged, so it is run again, after the events of its first run.
+        run.wait_empty()
+        ended(backend_server, 2)
+        contents = [r.json["event_content"] for r in told(backend_server)]
+        assert contents == ["one", "two", "three"] * 2
+
+    def test_what_the_backend_refuses_is_kept(
+        self, run: Run, ours: None, backend_server: Backend, folder: Path
+    ) -> None:
+        backend_server.answer = lambda request: (
+            Answer(422, b"no") if request.json.get("event_content") == "two" else Answer()
+        )
+        agent = run.agent(environment=self.environment(backend_server, folder))
+        run.project.dispatch({"do": "told", "file": str(run.home / "ran")})
+        ended(backend_server)
+        run.wait_empty()
+        assert [r.json["event_content"] for r in told(backend_server)] == ["one", "three"]
+        (line,) = (folder / f"{run.run_id}-0" / "refused").read_text().splitlines()
+        assert json.loads(line)["body"]["event_content"] == "two"
+        assert "HTTP 422" in json.loads(line)["reason"]
+        assert "the backend refuses an event for good" in agent.output()
+
+
+def told(backend: Backend) -> list[Request]:
+    """The events that the backend has taken on, in the order of their first arrival."""
+    taken: dict[str, Request] = {}
+    for request in backend.accepted:
+        if request.path == "/api/events/":
+            taken.setdefault(request.json["event_uuid"], request)
+    return list(taken.values())

@@ -245,6 +245,20 @@ enum Variables {
         "After how many lost Python workers a message that would be run again (`reject_on_worker_lost`) is set aside, in the queue "
             + "`<its queue>.set-aside`; 0 for never."
     )
+    static let monitoring = EnvironmentVariable(
+        "AGENT_MONITORING",
+        ValueFormat<MonitoringMode>.choice,
+        default: .direct,
+        shown: "`direct`",
+        "Whether a monitoring call lasts until the backend has it (`direct`), or until it is kept on the disk for delivery (`outbox`)."
+    )
+    static let monitoringOutbox = EnvironmentVariable(
+        "AGENT_MONITORING_OUTBOX",
+        .text,
+        default: "/var/tmp/armada-agent",
+        shown: "`/var/tmp/armada-agent`",
+        "The folder for that; each agent has a folder of its own in it, `{RUN_ID}-{POD_INDEX}`. A volume that outlives the pod loses nothing with it."
+    )
     static let logLevel = EnvironmentVariable(
         "AGENT_LOG_LEVEL",
         ValueFormat<Logger.Level>.choice,
@@ -268,7 +282,8 @@ enum Variables {
         redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row,
         sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, python.row, concurrency.row,
-        prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, httpPort.row, httpHost.row,
+        prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, monitoring.row, monitoringOutbox.row,
+        httpPort.row, httpHost.row,
         logLevel.row, logFormat.row,
     ]
 }

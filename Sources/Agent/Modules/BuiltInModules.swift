@@ -17,17 +17,20 @@ public enum BuiltInModules {
     }
 
     /// A server for all of them. They use nothing until they are first called.
-    /// - Parameter worker: whose jobs may start others; none at a desk.
+    /// - Parameters:
+    ///   - worker: whose jobs may start others; none at a desk.
+    ///   - outbox: for what the backend is told; none at a desk, where no agent lives on to deliver it.
     public static func server(
         _ configuration: ModulesConfiguration,
         for worker: Worker? = nil,
+        outbox: Outbox? = nil,
         on eventLoop: any EventLoop,
         logger: Logger
     ) -> ModuleServer {
         let http = ModuleHTTPClient(eventLoop: eventLoop)
         var modules: [any AgentModule] = [
             FingerprintModule(url: configuration.fingerprintProviderURL, http: http),
-            MonitoringModule(url: configuration.backendURL, http: http, logger: logger),
+            MonitoringModule(url: configuration.backendURL, http: http, outbox: outbox, logger: logger),
             DatabaseModule(configuration.sqlServer, logger: logger),
         ]
         if let worker { modules.append(JobsModule(worker: worker)) }
@@ -37,8 +40,11 @@ public enum BuiltInModules {
 
 extension ModulesConfiguration {
     init(reading reader: inout EnvironmentReader) {
+        let mode = reader[Variables.monitoring]
+        let folder = reader[Variables.monitoringOutbox]
         self.init(
             backendURL: reader[Variables.backendURL],
+            outbox: mode == .outbox ? folder : nil,
             proxyProviderURL: reader[Variables.proxyProviderURL],
             fingerprintProviderURL: reader[Variables.fingerprintProviderURL],
             sqlServer: SQLServerConfiguration(
@@ -53,4 +59,12 @@ extension ModulesConfiguration {
             )
         )
     }
+}
+
+/// How the backend is told (`AGENT_MONITORING`).
+enum MonitoringMode: String, Sendable, CaseIterable {
+    /// A call lasts until the backend has it.
+    case direct
+    /// A call lasts until it is on the disk.
+    case outbox
 }

@@ -52,8 +52,15 @@ public struct Pod: Sendable {
         let python = try locator.python(configured: self.configuration.python)
         let runtime = try locator.runtime()
         let connector = try ModuleConnector()
+        let outbox = self.configuration.modules.outbox.map { folder in
+            Outbox(directory: "\(folder)/\(self.outboxName)", eventLoop: self.eventLoop, logger: self.logger)
+        }
+        var configuration = self.workerConfiguration
+        if let outbox {
+            configuration.beforeLateAcknowledgement = { await outbox.settle(task: $0, within: Self.outboxLimit) }
+        }
         let worker = Worker(
-            configuration: self.workerConfiguration,
+            configuration: configuration,
             pool: PoolConfiguration(
                 python: python,
                 runtime: runtime,
@@ -66,6 +73,7 @@ public struct Pod: Sendable {
         let modules = BuiltInModules.server(
             self.configuration.modules,
             for: worker,
+            outbox: outbox,
             on: self.eventLoop,
             logger: self.logger
         )
@@ -99,6 +107,18 @@ public struct Pod: Sendable {
             }
             return .warm
         }
+    }
+
+    /// How long a job's acknowledgement may wait for its events.
+    private static let outboxLimit = Duration.seconds(30)
+
+    /// A run's identifier may hold what a folder's name must not.
+    private var outboxName: String {
+        "\(self.configuration.runID)-\(self.configuration.podIndex)".split(
+            separator: "/",
+            omittingEmptySubsequences: false
+        )
+        .joined(separator: "%2F")
     }
 
     private var workerConfiguration: WorkerConfiguration {

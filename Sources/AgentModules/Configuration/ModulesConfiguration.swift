@@ -2,6 +2,8 @@
 public struct ModulesConfiguration: Sendable {
     /// `BACKEND_URL`, of the monitoring API.
     public var backendURL: String
+    /// `AGENT_MONITORING_OUTBOX`, where `AGENT_MONITORING` asks for one: the folder of what is kept for the backend.
+    public var outbox: String?
     /// `PROXY_PROVIDER_URL`: the provider, or the upstream proxy. May hold secrets.
     public var proxyProviderURL: String
     /// `FINGERPRINT_PROVIDER_URL`.
@@ -11,11 +13,13 @@ public struct ModulesConfiguration: Sendable {
 
     public init(
         backendURL: String,
+        outbox: String? = nil,
         proxyProviderURL: String,
         fingerprintProviderURL: String,
         sqlServer: SQLServerConfiguration
     ) {
         self.backendURL = backendURL
+        self.outbox = outbox
         self.proxyProviderURL = proxyProviderURL
         self.fingerprintProviderURL = fingerprintProviderURL
         self.sqlServer = sqlServer

@@ -3,6 +3,7 @@ import JSON
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 
 /// Why there is no answer.
 enum HTTPFailure: Error, Sendable, Equatable {
@@ -22,6 +23,7 @@ enum HTTPFailure: Error, Sendable, Equatable {
         case is NIOTooManyBytesError: self = .tooLarge(limit: limits.body)
         case let error as HTTPClientError: self.init(error, limits: limits)
         case let error as NIOConnectionError: self = .network(Self.text(error))
+        case NIOSSLError.handshakeFailed(let reason): self = .network(Self.handshake("\(reason)"))
         default: self = .network("\(error)")
         }
     }
@@ -34,6 +36,13 @@ enum HTTPFailure: Error, Sendable, Equatable {
         case .remoteConnectionClosed: self = .network("the server has closed the connection")
         default: self = .network(error.shortDescription)
         }
+    }
+
+    /// The library's own text names the lines of its source.
+    private static func handshake(_ reason: String) -> String {
+        reason.contains("CERTIFICATE_VERIFY_FAILED")
+            ? "the server's certificate is not one that this system's authorities vouch for"
+            : "the TLS handshake failed: \(reason)"
     }
 
     private static func text(_ error: NIOConnectionError) -> String {

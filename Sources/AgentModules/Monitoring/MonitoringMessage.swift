@@ -31,6 +31,11 @@ struct MonitoringMessage: Sendable, Equatable {
         }
     }
 
+    /// Whether the same message would be refused at any later time, too.
+    static func isRefusedForGood(_ status: HTTPResponseStatus) -> Bool {
+        (400..<500).contains(status.code) && ![408, 425, 429].contains(status.code)
+    }
+
     var method: HTTPMethod
     var path: String
     var body: JSON

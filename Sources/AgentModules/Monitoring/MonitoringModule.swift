@@ -14,47 +14,81 @@ public struct MonitoringModule: AgentModule {
     private let wallClock: @Sendable () -> Int64
     /// For one request with all its repetitions.
     private let limit: Duration
+    private let outbox: Outbox?
 
-    /// - Parameter url: `BACKEND_URL`.
-    public init(url: String, http: ModuleHTTPClient, logger: Logger) {
-        self.init(url: url, http: http, logger: logger, limit: .seconds(10), wallClock: Self.now)
+    /// - Parameters:
+    ///   - url: `BACKEND_URL`.
+    ///   - outbox: keeps what is told until it can be delivered; without one, a call lasts until it is.
+    public init(url: String, http: ModuleHTTPClient, outbox: Outbox? = nil, logger: Logger) {
+        self.init(url: url, http: http, outbox: outbox, logger: logger, limit: .seconds(10), wallClock: Self.now)
     }
 
     /// - Parameter wallClock: milliseconds since 1970.
     init(
         url: String,
         http: ModuleHTTPClient,
+        outbox: Outbox?,
         logger: Logger,
         limit: Duration,
         wallClock: @escaping @Sendable () -> Int64
     ) {
         self.endpoint = HTTPEndpoint(url)
         self.http = http
+        self.outbox = outbox
         self.logger = logger
         self.limit = limit
         self.wallClock = wallClock
     }
 
-    public func run() async { await self.http.run() }
+    public func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.http.run() }
+            if let outbox { group.addTask { await outbox.run(self.attempt) } }
+        }
+    }
 
     /// - `create_job(run_uuid, job_uuid, job_associated_agent)`
     /// - `record_event(job_uuid, content, status, ends_job)`; with `ends_job` the job's status is set after it.
     ///
-    /// Each returns once the backend has taken it on. Errors: `timeout`, `network`, `status` (details: `status`, `body`), `answer`.
+    /// Each returns once the backend has taken it on, or with an outbox once it is on the disk. Errors: `timeout`, `network`, `status` (details: `status`,
+    /// `body`), `answer`; `outbox`.
     public func call(_ method: String, _ arguments: ModuleArguments, reply: ModuleReply) async throws(ModuleError)
         -> PythonValue
     {
-        let time = ISO8601.format(milliseconds: self.wallClock())
-        switch method {
-        case "create_job":
-            try await self.deliver(try .creation(arguments, time: time))
-        case "record_event":
-            let status = try MonitoringMessage.Status(arguments)
-            try await self.deliver(try .event(arguments, status, uuid: MonitoringMessage.newUUID(), time: time))
-            if arguments["ends_job"]?.bool == true { try await self.deliver(try .end(arguments, status)) }
-        default: throw .unknownMethod("monitoring.\(method)")
+        let messages = try self.messages(method, arguments)
+        if let outbox {
+            let lane = arguments["job_uuid"].map { "\($0)" } ?? ""
+            try await outbox.add(lane: lane, task: arguments.caller.job, messages)
+        } else {
+            for message in messages { try await self.deliver(message) }
         }
         return .none
+    }
+
+    private func messages(_ method: String, _ arguments: ModuleArguments) throws(ModuleError) -> [MonitoringMessage] {
+        let time = ISO8601.format(milliseconds: self.wallClock())
+        switch method {
+        case "create_job": return [try .creation(arguments, time: time)]
+        case "record_event":
+            let status = try MonitoringMessage.Status(arguments)
+            let event = try MonitoringMessage.event(arguments, status, uuid: MonitoringMessage.newUUID(), time: time)
+            return arguments["ends_job"]?.bool == true ? [event, try .end(arguments, status)] : [event]
+        default: throw .unknownMethod("monitoring.\(method)")
+        }
+    }
+
+    /// Sends a message once, for the outbox.
+    private func attempt(_ message: MonitoringMessage) async -> Outbox.Attempt {
+        let request = HTTPModuleRequest(message.method, self.endpoint, message.path, body: message.body.encoded)
+        switch await self.http.attempt(request, deadline: .now + self.limit) {
+        case .failure(let failure): return .again(failure.moduleError(request).message)
+        case .success(let response):
+            // It may have been sent before, by an earlier agent even.
+            let verdict = MonitoringMessage.Verdict(response.status, isRepeated: true)
+            if verdict == .delivered { return .delivered }
+            let reason = response.moduleError(request).message
+            return MonitoringMessage.isRefusedForGood(response.status) ? .refused(reason) : .again(reason)
+        }
     }
 
     /// Sends a message until the backend has it. The backend may have taken it on although no answer came, so each is one that may arrive twice: its UUID

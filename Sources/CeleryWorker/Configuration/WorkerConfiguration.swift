@@ -38,6 +38,8 @@ public struct WorkerConfiguration: Sendable {
     public var maximumDeliveries: Int?
     /// Whether each message that is taken is told of at `info`, as by Celery's own worker; how its task ends is told by the tracer, in Python.
     public var logsEachTask: Bool
+    /// Is waited for before a task that has run is acknowledged late; is given the task's id. It bounds its time itself.
+    public var beforeLateAcknowledgement: (@Sendable (_ taskID: String) async -> Void)?
 
     public init(
         nodeName: NodeName,
@@ -56,7 +58,8 @@ public struct WorkerConfiguration: Sendable {
         purgesQueues: Bool = false,
         drainTimeout: Double? = nil,
         maximumDeliveries: Int? = nil,
-        logsEachTask: Bool = false
+        logsEachTask: Bool = false,
+        beforeLateAcknowledgement: (@Sendable (_ taskID: String) async -> Void)? = nil
     ) {
         self.nodeName = nodeName
         self.broker = broker
@@ -75,6 +78,7 @@ public struct WorkerConfiguration: Sendable {
         self.drainTimeout = drainTimeout
         self.maximumDeliveries = maximumDeliveries
         self.logsEachTask = logsEachTask
+        self.beforeLateAcknowledgement = beforeLateAcknowledgement
     }
 }
 

@@ -11,8 +11,9 @@ extension Worker {
         switch event {
         case .started(let id, let pid):
             self.started(id, pid: pid)
-        case .finished(let id, let pid, let outcome, let runtime):
-            self.finished(id, pid: pid, outcome: outcome, runtime: runtime)
+        case .finished(let id, _, let outcome, let runtime):
+            self.runningLimits.ended(id)
+            self.beforeConclusion(of: id) { $0.finished(id, outcome: outcome, runtime: runtime) }
         case .lost(let id, let exit):
             self.lost(id, exit)
         case .output(let output):
@@ -36,8 +37,7 @@ extension Worker {
         self.armTimer()
     }
 
-    private func finished(_ id: Job.ID, pid: Int32, outcome: PoolOutcome, runtime: Double) {
-        self.runningLimits.ended(id)
+    private func finished(_ id: Job.ID, outcome: PoolOutcome, runtime: Double) {
         let ending = JobEnding(outcome)
         guard let conclusion = self.ledger.conclude(id, ending) ?? self.survivors.removeValue(forKey: id) else {
             return self.jobHasEnded()

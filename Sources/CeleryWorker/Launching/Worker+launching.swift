@@ -37,7 +37,8 @@ extension Worker {
         queue: String?,
         pid: Int32
     ) async throws(LaunchError) {
-        guard let job = self.ledger.job(taskID: parent), job.isRunning else { throw .notRunning(parent) }
+        // Not each job's start is reported.
+        guard let job = self.ledger.job(taskID: parent), !job.isWaiting else { throw .notRunning(parent) }
         let message = job.message.child(
             id: id,
             argument: argument,
