@@ -38,6 +38,8 @@ public struct SQLServerConfiguration: Sendable {
     public var connectTimeout: Int
     /// Seconds for a statement with all its rows; 0 for no limit.
     public var queryTimeout: Int
+    /// Seconds after which a connection that nobody uses is closed.
+    public var idleTimeout: Int
 
     public init(
         name: String? = nil,
@@ -47,7 +49,8 @@ public struct SQLServerConfiguration: Sendable {
         password: String? = nil,
         connections: Int = 8,
         connectTimeout: Int = 60,
-        queryTimeout: Int = 0
+        queryTimeout: Int = 0,
+        idleTimeout: Int = 60
     ) {
         self.name = name
         self.port = port
@@ -57,6 +60,7 @@ public struct SQLServerConfiguration: Sendable {
         self.connections = connections
         self.connectTimeout = connectTimeout
         self.queryTimeout = queryTimeout
+        self.idleTimeout = idleTimeout
     }
 }
 
