@@ -278,23 +278,24 @@ int cfreetds_execute(cfreetds_connection *connection, const char *batch, int32_t
 
 int cfreetds_next_row(cfreetds_connection *connection) {
     current = connection;
-    enum cfreetds_source reason = limit(connection);
-    if (reason != CFREETDS_NOBODY) {
-        note_limit(connection, reason);
-        return failed(connection);
-    }
-    STATUS status = library.dbnextrow(connection->process);
-    if (status == REG_ROW) return checked(connection, 1);
-    while (status != FAIL) {
-        // To the end of this result, then of the others.
+    // Past the rows of the first result, all the others are read and dropped.
+    int is_first = 1;
+    for (;;) {
+        enum cfreetds_source reason = limit(connection);
+        if (reason != CFREETDS_NOBODY) {
+            note_limit(connection, reason);
+            return failed(connection);
+        }
+        STATUS status = library.dbnextrow(connection->process);
+        if (status == FAIL) return failed(connection);
+        if (status == REG_ROW && is_first) return checked(connection, 1);
         if (status == NO_MORE_ROWS) {
+            is_first = 0;
             int columns = next_result(connection);
             if (columns == CFREETDS_FAILED) return failed(connection);
             if (columns == 0) return checked(connection, 0);
         }
-        status = library.dbnextrow(connection->process);
     }
-    return failed(connection);
 }
 
 int cfreetds_column_type(cfreetds_connection *connection, int column) {

@@ -113,7 +113,7 @@ struct LeaseBookTests {
 struct DatabasePoolTests {
     @Test("one that is not free in time is not waited for")
     func timeLimit() async {
-        let pool = DatabasePool(capacity: 1)
+        let pool = DatabasePool(capacity: 1, idleTime: .seconds(60))
         #expect(await pool.lease(within: .seconds(60)) != nil)
         #expect(await pool.lease(within: .milliseconds(1)) == nil)
         pool.giveBack(nil)
@@ -122,7 +122,7 @@ struct DatabasePoolTests {
 
     @Test("a task that is cancelled waits no longer")
     func cancellation() async {
-        let pool = DatabasePool(capacity: 1)
+        let pool = DatabasePool(capacity: 1, idleTime: .seconds(60))
         #expect(await pool.lease(within: .seconds(60)) != nil)
         let isGranted = await withTaskGroup(of: Bool.self) { group in
             group.addTask { await pool.lease(within: .seconds(600)) != nil }
@@ -134,7 +134,7 @@ struct DatabasePoolTests {
 
     @Test("who waits is woken")
     func woken() async {
-        let pool = DatabasePool(capacity: 1)
+        let pool = DatabasePool(capacity: 1, idleTime: .seconds(60))
         #expect(await pool.lease(within: .seconds(60)) != nil)
         await withTaskGroup(of: Bool.self) { group in
             for _ in 0..<20 {

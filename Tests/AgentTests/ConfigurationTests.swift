@@ -25,6 +25,7 @@ struct ConfigurationTests {
         #expect(configuration.modules.sqlServer.connections == 8)
         #expect(configuration.modules.sqlServer.connectTimeout == 60)
         #expect(configuration.modules.sqlServer.queryTimeout == 0)
+        #expect(configuration.modules.sqlServer.idleTimeout == 60)
         #expect(configuration.requirements == nil)
         #expect(configuration.definitionDeadline == .seconds(60))
         #expect(configuration.drainLimit == nil)
@@ -42,7 +43,7 @@ struct ConfigurationTests {
             "PROXY_PROVIDER_URL": "http://u:p@proxy:1", "FINGERPRINT_PROVIDER_URL": "http://f",
             "SQL_SERVER_NAME": "n", "SQL_SERVER_DB": "d", "SQL_SERVER_USER": "u", "SQL_SERVER_PASSWORD": "p w",
             "SQL_SERVER_PORT": "1434", "AGENT_SQL_CONNECTIONS": "3", "AGENT_SQL_CONNECT_TIMEOUT": "7",
-            "AGENT_SQL_QUERY_TIMEOUT": "9",
+            "AGENT_SQL_QUERY_TIMEOUT": "9", "AGENT_SQL_IDLE_TIMEOUT": "11",
             "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru", "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
             "AGENT_REDIS_TLS": "Yes", "AGENT_REDIS_TLS_CA": "/ca", "AGENT_REDIS_TLS_CERT": "/cert",
             "AGENT_REDIS_TLS_KEY": "/key", "AGENT_REDIS_TIMEOUT": "1.5", "AGENT_DEFINITION_DEADLINE": "0",
@@ -64,6 +65,7 @@ struct ConfigurationTests {
         #expect(configuration.modules.sqlServer.connections == 3)
         #expect(configuration.modules.sqlServer.connectTimeout == 7)
         #expect(configuration.modules.sqlServer.queryTimeout == 9)
+        #expect(configuration.modules.sqlServer.idleTimeout == 11)
         #expect(configuration.requirements == "c2l4")
         #expect(configuration.redis.user == "ru")
         #expect(configuration.redis.password == "rp")

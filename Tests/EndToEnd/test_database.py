@@ -321,6 +321,24 @@ class TestPool:
         held.join()
         assert database.select_from_db("SELECT 1") == [(1,)]
 
+    def test_as_many_as_it_may(self, server: SQLServer, desk: Desk) -> None:
+        database = desk.use(server, AGENT_SQL_CONNECTIONS="40")
+        server.behaviour.unanswered = "held"
+        with ThreadPoolExecutor(40) as threads:
+            calls = [threads.submit(database.select_from_db, "SELECT N'held'") for _ in range(40)]
+            wait_until(lambda: server.journal.batches.count("SELECT N'held'") == 40, 20, "40 statements run")
+            server.behaviour.unanswered = None
+            server.cut()
+        assert all(isinstance(call.exception(), pymssql.OperationalError) for call in calls)
+        assert server.journal.logins == 40
+
+    def test_idle_connections_are_closed(self, server: SQLServer, desk: Desk) -> None:
+        database = desk.use(server, AGENT_SQL_IDLE_TIMEOUT="1")
+        assert database.select_from_db("SELECT 1") == [(1,)]
+        wait_until(lambda: server.open_connections == 0, 20, "the connection is closed")
+        assert database.select_from_db("SELECT 2") == [(2,)]
+        assert server.journal.logins == 2
+
     def test_an_idle_connection_that_broke_is_replaced(self, server: SQLServer, desk: Desk) -> None:
         database = desk.use(server)
         for method in (database.select_from_db, database.select_with_commit_from_db):

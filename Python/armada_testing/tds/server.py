@@ -278,7 +278,7 @@ class SQLServer:
                 if behaviour.batches_until_cut < 0:
                     behaviour.batches_until_cut = None
                     raise Closed
-        while behaviour.unanswered is not None and behaviour.unanswered in batch:
+        while (unanswered := behaviour.unanswered) is not None and unanswered in batch:
             # Not even an attention is.
             wire.attention(0.1)
         session.run(batch, values, types, of_procedure=kind == RPC)

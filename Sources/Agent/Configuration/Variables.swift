@@ -194,6 +194,13 @@ enum Variables {
         shown: "`0`",
         "Seconds that a statement may take with all its rows; 0 for no limit."
     )
+    static let sqlIdleTimeout = EnvironmentVariable(
+        "AGENT_SQL_IDLE_TIMEOUT",
+        .number(1...86400),
+        default: 60,
+        shown: "`60`",
+        "Seconds after which a connection to the SQL Server that nobody uses is closed."
+    )
     static let python = EnvironmentVariable(
         "AGENT_PYTHON",
         ValueFormat<String>.text.optional,
@@ -281,7 +288,7 @@ enum Variables {
         sqlServerPassword.row, requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row,
         redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row,
-        sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, python.row, concurrency.row,
+        sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, sqlIdleTimeout.row, python.row, concurrency.row,
         prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, monitoring.row, monitoringOutbox.row,
         httpPort.row, httpHost.row,
         logLevel.row, logFormat.row,

@@ -55,7 +55,8 @@ extension ModulesConfiguration {
                 password: reader[Variables.sqlServerPassword],
                 connections: reader[Variables.sqlConnections],
                 connectTimeout: reader[Variables.sqlConnectTimeout],
-                queryTimeout: reader[Variables.sqlQueryTimeout]
+                queryTimeout: reader[Variables.sqlQueryTimeout],
+                idleTimeout: reader[Variables.sqlIdleTimeout]
             )
         )
     }

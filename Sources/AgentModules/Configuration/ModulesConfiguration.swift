@@ -42,6 +42,8 @@ public struct SQLServerConfiguration: Sendable {
     public var connectTimeout: Int
     /// Seconds for a statement with all its rows; 0 for no limit.
     public var queryTimeout: Int
+    /// Seconds after which a connection that nobody uses is closed.
+    public var idleTimeout: Int
 
     public init(
         name: String? = nil,
@@ -51,7 +53,8 @@ public struct SQLServerConfiguration: Sendable {
         password: String? = nil,
         connections: Int = 8,
         connectTimeout: Int = 60,
-        queryTimeout: Int = 0
+        queryTimeout: Int = 0,
+        idleTimeout: Int = 60
     ) {
         self.name = name
         self.port = port
@@ -61,6 +64,7 @@ public struct SQLServerConfiguration: Sendable {
         self.connections = connections
         self.connectTimeout = connectTimeout
         self.queryTimeout = queryTimeout
+        self.idleTimeout = idleTimeout
     }
 }
 

@@ -36,7 +36,10 @@ public struct DatabaseModule: AgentModule {
 
     public init(_ configuration: SQLServerConfiguration, logger: Logger) {
         self.configuration = configuration
-        self.pool = DatabasePool(capacity: configuration.connections)
+        self.pool = DatabasePool(
+            capacity: configuration.connections,
+            idleTime: .seconds(configuration.idleTimeout)
+        )
         self.logger = logger
     }
 

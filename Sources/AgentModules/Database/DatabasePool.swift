@@ -20,7 +20,7 @@ final class DatabasePool: Sendable {
     private let becameIdleContinuation: AsyncStream<Void>.Continuation
 
     /// - Parameter idleTime: after which a connection that nobody uses is closed.
-    init(capacity: Int, idleTime: Duration = .seconds(60)) {
+    init(capacity: Int, idleTime: Duration) {
         self.capacity = capacity
         self.idleTime = idleTime
         self.state = Mutex(State(book: Book(capacity: capacity)))

@@ -44,6 +44,18 @@ struct RowEncoder {
                 }
         }
 
+        /// How many bytes a value has at least.
+        var size: Int {
+            switch self {
+            case .bit, .tiny: 1
+            case .small: 2
+            case .int, .real, .smallMoney: 4
+            case .big, .float, .money: 8
+            case .uuid: 16
+            case .text, .bytes, .decimal, .date, .time, .moment, .offset: 0
+            }
+        }
+
         var letter: Character {
             switch self {
             case .decimal, .money, .smallMoney: "d"
@@ -72,7 +84,8 @@ struct RowEncoder {
     var kinds: String { String(self.columns.map(\.kind.letter)) }
 
     /// Writes the current row, as a tuple.
-    func write(to writer: inout MarshalWriter) {
+    /// - Throws: for values that are not what their column says.
+    func write(to writer: inout MarshalWriter) throws(SQLFailure) {
         writer.openTuple(count: self.columns.count)
         for (index, column) in self.columns.enumerated() {
             var length: Int32 = 0
@@ -81,6 +94,7 @@ struct RowEncoder {
                 continue
             }
             let bytes = UnsafeRawBufferPointer(start: value, count: Int(length))
+            guard bytes.count >= column.kind.size else { throw Self.malformed }
             switch column.kind {
             case .bit: writer.bool(bytes.loadUnaligned(as: UInt8.self) != 0)
             case .tiny: writer.int(Int64(bytes.loadUnaligned(as: UInt8.self)))
@@ -97,8 +111,8 @@ struct RowEncoder {
                 let high = Int64(bytes.loadUnaligned(as: Int32.self))
                 let low = Int64(bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
                 writer.string(Self.money(high << 32 | low))
-            case .decimal: self.decimal(column.type, value, to: &writer)
-            case .date, .time, .moment, .offset: self.moment(column, value, to: &writer)
+            case .decimal: try self.decimal(column.type, value, to: &writer)
+            case .date, .time, .moment, .offset: try self.moment(column, value, to: &writer)
             }
         }
     }
@@ -110,21 +124,35 @@ struct RowEncoder {
         return "\(amount < 0 ? "-" : "")\(whole).\(String(repeating: "0", count: 4 - digits.utf8.count))\(digits)"
     }
 
-    private func decimal(_ type: Int32, _ value: UnsafeRawPointer, to writer: inout MarshalWriter) {
+    private static let malformed = SQLFailure(
+        source: .library,
+        number: 20020,
+        text: "the server has sent a value that is not of its column's type"
+    )
+
+    private func decimal(
+        _ type: Int32,
+        _ value: UnsafeRawPointer,
+        to writer: inout MarshalWriter
+    ) throws(SQLFailure) {
         // 38 digits, a sign, a point and a zero before it.
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
+        let isWritten = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
             let length = cfreetds_decimal(self.handle, type, value, text.baseAddress, Int32(text.count))
-            writer.text(UnsafeRawBufferPointer(start: text.baseAddress, count: max(0, Int(length))))
+            guard length > 0 else { return false }
+            writer.text(UnsafeRawBufferPointer(start: text.baseAddress, count: Int(length)))
+            return true
         }
+        guard isWritten else { throw Self.malformed }
     }
 
-    private func moment(_ column: (type: Int32, kind: Kind), _ value: UnsafeRawPointer, to writer: inout MarshalWriter)
-    {
+    private func moment(
+        _ column: (type: Int32, kind: Kind),
+        _ value: UnsafeRawPointer,
+        to writer: inout MarshalWriter
+    ) throws(SQLFailure) {
         var moment = cfreetds_moment()
         guard cfreetds_moment_of(self.handle, column.type, value, &moment) != CFREETDS_FAILED else {
-            // No bytes from the server lead here: FreeTDS has checked the type.
-            writer.none()
-            return
+            throw Self.malformed
         }
         let date = [moment.year, moment.month, moment.day]
         let time = [moment.hour, moment.minute, moment.second, moment.nanosecond / 1000]

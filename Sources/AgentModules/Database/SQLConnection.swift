@@ -57,25 +57,32 @@ final class SQLConnection: @unchecked Sendable {
     /// The next rows as a list of tuples, of about `size` bytes; `nil` after the last.
     func nextRows(size: Int) throws(SQLFailure) -> PythonValue? {
         guard let rows = self.rows else { return nil }
-        var count = 0
-        var isOver = false
+        var outcome: Result<Int, SQLFailure> = .success(0)
         let part = PythonValue { writer in
             let list = writer.openList()
-            while writer.buffer.readableBytes < size {
-                let result = cfreetds_next_row(self.handle)
-                guard result > 0 else {
-                    isOver = true
-                    count = result == CFREETDS_FAILED ? -1 : count
-                    break
-                }
-                rows.write(to: &writer)
+            outcome = self.write(rows, size: size, to: &writer)
+            writer.closeList(list, count: (try? outcome.get()) ?? 0)
+        }
+        return try outcome.get() > 0 ? part : nil
+    }
+
+    /// - Returns: how many rows.
+    private func write(_ rows: RowEncoder, size: Int, to writer: inout MarshalWriter) -> Result<Int, SQLFailure> {
+        var count = 0
+        while writer.buffer.readableBytes < size {
+            switch cfreetds_next_row(self.handle) {
+            case CFREETDS_FAILED:
+                self.rows = nil
+                return .failure(self.failure)
+            case 0:
+                self.rows = nil
+                return .success(count)
+            default:
+                do throws(SQLFailure) { try rows.write(to: &writer) } catch { return .failure(error) }
                 count += 1
             }
-            writer.closeList(list, count: max(count, 0))
         }
-        if isOver { self.rows = nil }
-        guard count >= 0 else { throw self.failure }
-        return count > 0 ? part : nil
+        return .success(count)
     }
 
     /// Has a call that runs fail soon, at once while it waits for the server's first word, else within a second. From any thread.
