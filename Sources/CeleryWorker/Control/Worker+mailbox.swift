@@ -36,7 +36,7 @@ struct Mailbox: Sendable {
 extension Worker {
     /// Declares this node's mailbox and listens to it.
     func openMailbox(on channel: AMQPChannel) async throws {
-        guard let project, project.setting("worker_enable_remote_control")?.bool ?? true else { return }
+        guard let project, self.settings?.hasRemoteControl == true else { return }
         let mailbox = Mailbox(nodeName: self.nodeName, project: project)
         try await channel.declare(ExchangeDeclaration(name: mailbox.exchange, type: "fanout", durable: false))
         let declared = try await channel.declare(mailbox.queue)
