@@ -9,6 +9,7 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+let nioConcurrencyHelpers = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -58,7 +59,9 @@ let package = Package(
         ),
         .target(
             name: "CeleryWorker",
-            dependencies: ["AMQP", "Celery", "JSON", "PythonPool", nioCore, nioPosix, logging, deque, heap],
+            dependencies: [
+                "AMQP", "Celery", "JSON", "PythonPool", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque, heap,
+            ],
             swiftSettings: settings
         ),
         .target(
@@ -85,7 +88,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "AMQPTests", dependencies: ["AMQP", nioCore, nioPosix, logging], swiftSettings: settings),
+        .testTarget(
+            name: "AMQPTests",
+            dependencies: ["AMQP", nioConcurrencyHelpers, nioCore, nioPosix, logging],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AMQPIntegrationTests",
             dependencies: ["AMQP", nioCore, nioPosix, logging],
@@ -95,7 +102,7 @@ let package = Package(
         .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(
             name: "PythonPoolTests",
-            dependencies: ["PythonPool", nioCore, nioPosix, logging, deque],
+            dependencies: ["PythonPool", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .testTarget(

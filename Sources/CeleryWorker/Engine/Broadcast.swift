@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Tells any number of waiters that something has changed, so that they look again.
 ///
@@ -9,22 +9,22 @@ final class Broadcast: Sendable {
         var continuations: [Int: AsyncStream<Void>.Continuation] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     func send() {
-        for continuation in self.state.withLock({ Array($0.continuations.values) }) { continuation.yield() }
+        for continuation in self.state.withLockedValue({ Array($0.continuations.values) }) { continuation.yield() }
     }
 
     /// An element for each change from now on; changes that nobody took in between count as one.
     func subscribe() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        let id = self.state.withLock { state in
+        let id = self.state.withLockedValue { state in
             state.lastID += 1
             state.continuations[state.lastID] = continuation
             return state.lastID
         }
         continuation.onTermination = { [weak self] _ in
-            self?.state.withLock { _ = $0.continuations.removeValue(forKey: id) }
+            self?.state.withLockedValue { _ = $0.continuations.removeValue(forKey: id) }
         }
         return stream
     }

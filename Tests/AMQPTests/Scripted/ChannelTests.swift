@@ -1,5 +1,5 @@
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 @testable import AMQP
@@ -24,10 +24,10 @@ struct ChannelTests {
 
     @Test("a cancelled waiter leaves its request in its place, and the others their answers")
     func cancelledWaiter() async throws {
-        let held = Mutex<ScriptedBroker.Peer?>(nil)
+        let held = NIOLockedValueBox<ScriptedBroker.Peer?>(nil)
         let script: ScriptedBroker.Script = { frame, peer in
             guard case .method(_, .basicQos) = frame else { return false }
-            held.withLock { $0 = peer }
+            held.withLockedValue { $0 = peer }
             return true
         }
         try await ScriptedBroker.connected(script: script) { broker, connection in
@@ -38,7 +38,7 @@ struct ChannelTests {
             cancelled.cancel()
             await #expect(throws: CancellationError.self) { try await cancelled.value }
             #expect(!broker.methods.contains { $0.id == Method.ID(50, 10) }, "one request is with the broker at a time")
-            held.withLock { $0 }?.send([.method(channel: 1, .basicQosOk)])
+            held.withLockedValue { $0 }?.send([.method(channel: 1, .basicQosOk)])
             #expect(try await behind.name == "behind")
         }
     }
@@ -103,10 +103,10 @@ struct ChannelTests {
 
     @Test("a cancelled close still ends the channel, its consumers and its waiters")
     func cancelledClose() async throws {
-        let held = Mutex<ScriptedBroker.Peer?>(nil)
+        let held = NIOLockedValueBox<ScriptedBroker.Peer?>(nil)
         let script: ScriptedBroker.Script = { frame, peer in
             guard case .method(_, .channelClose) = frame else { return false }
-            held.withLock { $0 = peer }
+            held.withLockedValue { $0 = peer }
             return true
         }
         try await ScriptedBroker.connected(script: script) { broker, connection in
@@ -121,7 +121,7 @@ struct ChannelTests {
             await #expect(throws: CancellationError.self) { try await closing.value }
             async let another: Void = channel.close()
             async let closed: Void = channel.closed()
-            held.withLock { $0 }?.send([.method(channel: 1, .channelCloseOk)])
+            held.withLockedValue { $0 }?.send([.method(channel: 1, .channelCloseOk)])
             _ = try await (another, closed)
             for await code in ends {
                 #expect(code == .closed)
@@ -213,10 +213,10 @@ struct ChannelTests {
 
     @Test("a consumer whose start was cancelled is ended, and what came meanwhile goes back", arguments: [true, false])
     func cancelledConsume(_ noAck: Bool) async throws {
-        let held = Mutex<ScriptedBroker.Peer?>(nil)
+        let held = NIOLockedValueBox<ScriptedBroker.Peer?>(nil)
         let script: ScriptedBroker.Script = { frame, peer in
             guard case .method(_, .basicConsume) = frame else { return false }
-            held.withLock { $0 = peer }
+            held.withLockedValue { $0 = peer }
             return true
         }
         try await ScriptedBroker.connected(script: script) { broker, connection in
@@ -227,7 +227,7 @@ struct ChannelTests {
             await broker.until { $0.methods.contains { $0.id == Method.ID(60, 20) } }
             consuming.cancel()
             await #expect(throws: CancellationError.self) { try await consuming.value }
-            held.withLock { $0 }?
+            held.withLockedValue { $0 }?
                 .send([.method(channel: 1, .basicConsumeOk(consumerTag: "c"))] + deliveryFrames(1, consumer: "c"))
             // The first may have gone before what is looked for.
             for _ in 0..<2 { try await channel.qos(prefetchCount: 1) }
@@ -238,10 +238,10 @@ struct ChannelTests {
 
     @Test("a message that a cancelled get took goes back to its queue")
     func cancelledGet() async throws {
-        let held = Mutex<ScriptedBroker.Peer?>(nil)
+        let held = NIOLockedValueBox<ScriptedBroker.Peer?>(nil)
         let script: ScriptedBroker.Script = { frame, peer in
             guard case .method(_, .basicGet) = frame else { return false }
-            held.withLock { $0 = peer }
+            held.withLockedValue { $0 = peer }
             return true
         }
         let got = Method.basicGetOk(deliveryTag: 7, redelivered: false, exchange: "", routingKey: "q", messageCount: 0)
@@ -252,7 +252,7 @@ struct ChannelTests {
             await broker.until { $0.methods.contains { $0.id == Method.ID(60, 70) } }
             getting.cancel()
             await #expect(throws: CancellationError.self) { _ = try await getting.value }
-            held.withLock { $0 }?.send([.method(channel: 1, got), .header(channel: 1, header)])
+            held.withLockedValue { $0 }?.send([.method(channel: 1, got), .header(channel: 1, header)])
             for _ in 0..<2 { try await channel.qos(prefetchCount: 1) }
             #expect(broker.methods.contains(.basicReject(deliveryTag: 7, requeue: true)))
         }

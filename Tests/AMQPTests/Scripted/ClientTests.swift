@@ -1,5 +1,5 @@
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 @testable import AMQP
@@ -24,12 +24,12 @@ struct ClientTests {
 
     @Test("a lost connection is replaced by one of another epoch, after growing pauses")
     func reconnects() async throws {
-        let pauses = Mutex<[Double]>([])
-        let epochs = Mutex<[UInt64]>([])
+        let pauses = NIOLockedValueBox<[Double]>([])
+        let epochs = NIOLockedValueBox<[UInt64]>([])
         try await ScriptedBroker.run { broker, configuration in
-            let client = Self.client([configuration]) { seconds in pauses.withLock { $0.append(seconds) } }
+            let client = Self.client([configuration]) { seconds in pauses.withLockedValue { $0.append(seconds) } }
             try await client.run { connection in
-                let count = epochs.withLock { epochs in
+                let count = epochs.withLockedValue { epochs in
                     epochs.append(connection.epoch)
                     return epochs.count
                 }
@@ -38,30 +38,30 @@ struct ClientTests {
                 try await connection.closed()
             }
         }
-        #expect(Set(epochs.withLock { $0 }).count == 4)
-        #expect(pauses.withLock { $0 } == [1, 2, 4])
+        #expect(Set(epochs.withLockedValue { $0 }).count == 4)
+        #expect(pauses.withLockedValue { $0 } == [1, 2, 4])
     }
 
     @Test("the next broker is tried at once when one does not answer")
     func failover() async throws {
         let dead = try await ScriptedBroker.run { _, configuration in configuration }
         try await ScriptedBroker.run { broker, alive in
-            let endpoints = Mutex<[Endpoint]>([])
+            let endpoints = NIOLockedValueBox<[Endpoint]>([])
             try await Self.client([dead, alive], sleep: { _ in Issue.record("a pause") }).run { connection in
-                endpoints.withLock { $0.append(connection.configuration.endpoint) }
+                endpoints.withLockedValue { $0.append(connection.configuration.endpoint) }
             }
-            #expect(endpoints.withLock { $0 } == [alive.endpoint])
+            #expect(endpoints.withLockedValue { $0 } == [alive.endpoint])
         }
     }
 
     @Test("gives up after so many attempts, with the last error")
     func attempts() async throws {
         let dead = try await ScriptedBroker.run { _, configuration in configuration }
-        let pauses = Mutex(0)
-        let client = Self.client([dead], attempts: 3) { _ in pauses.withLock { $0 += 1 } }
+        let pauses = NIOLockedValueBox(0)
+        let client = Self.client([dead], attempts: 3) { _ in pauses.withLockedValue { $0 += 1 } }
         let error = await ChannelTests.error { try await client.run { _ in } }
         #expect(error?.code == .connectFailed)
-        #expect(pauses.withLock { $0 } == 3)
+        #expect(pauses.withLockedValue { $0 } == 3)
     }
 
     @Test("what can't change by itself is thrown at once")

@@ -1,6 +1,6 @@
 import Glibc
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 @testable import AMQP
@@ -97,12 +97,12 @@ struct ConnectionTests {
 
     @Test("a close by the broker is answered, ends channels, consumers and waiters, and tells why")
     func closedByBroker() async throws {
-        let events = Mutex<[String]>([])
+        let events = NIOLockedValueBox<[String]>([])
         try await ScriptedBroker.connected(script: { Self.isDeclare($0, $1) }) { broker, connection in
             let channel = try await connection.openChannel()
             _ = try await channel.consume(queue: "q") { event in
                 guard case .closed(let error) = event else { return }
-                events.withLock { $0.append("\(error.code)") }
+                events.withLockedValue { $0.append("\(error.code)") }
             }
             async let pending = ChannelTests.error { try await channel.declare(QueueDeclaration(name: "q")) }
             await broker.until { $0.methods.contains { $0.id == Method.ID(50, 10) } }
@@ -119,7 +119,7 @@ struct ConnectionTests {
             await #expect(throws: error) { try await connection.openChannel() }
             #expect(await pending == error)
         }
-        #expect(events.withLock { $0 } == ["\(AMQPError.Code.connectionClosedByBroker)"])
+        #expect(events.withLockedValue { $0 } == ["\(AMQPError.Code.connectionClosedByBroker)"])
     }
 
     @Test("a dropped socket is a lost connection")
@@ -184,11 +184,11 @@ struct ConnectionTests {
 
     @Test("a cancelled opening of a channel leaves no channel behind")
     func cancelledOpen() async throws {
-        let isHeld = Mutex(false)
+        let isHeld = NIOLockedValueBox(false)
         let script: ScriptedBroker.Script = { frame, peer in
             switch frame {
             case .method(1, .channelOpen):
-                return isHeld.withLock { isHeld in
+                return isHeld.withLockedValue { isHeld in
                     defer { isHeld = true }
                     return !isHeld
                 }

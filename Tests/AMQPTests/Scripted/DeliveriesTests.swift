@@ -1,5 +1,5 @@
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 @testable import AMQP
@@ -108,11 +108,11 @@ struct DeliveriesTests {
                 let channel = try await connection.openChannel()
                 let deliveries = try await channel.consume(queue: "q", consumerTag: "c")
                 broker.send(deliveryFrames(1, consumer: "c") + [frame])
-                let tags = Mutex<[UInt64]>([])
+                let tags = NIOLockedValueBox<[UInt64]>([])
                 let error = await ChannelTests.error {
-                    for try await delivery in deliveries { tags.withLock { $0.append(delivery.deliveryTag) } }
+                    for try await delivery in deliveries { tags.withLockedValue { $0.append(delivery.deliveryTag) } }
                 }
-                #expect(tags.withLock { $0 } == [1], "what has come is given out first")
+                #expect(tags.withLockedValue { $0 } == [1], "what has come is given out first")
                 #expect(error?.code == code)
             }
         }

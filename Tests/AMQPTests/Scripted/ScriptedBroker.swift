@@ -1,7 +1,7 @@
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 
 @testable import AMQP
 
@@ -23,7 +23,7 @@ final class ScriptedBroker: Sendable {
         var waiters: [Waiter] = []
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     let script: Script
     let tune: Method.Tune
 
@@ -76,32 +76,32 @@ final class ScriptedBroker: Sendable {
 
     private func stop(_ server: any Channel) async {
         try? await server.close()
-        for peer in self.state.withLock({ $0.peers }) { peer.close() }
+        for peer in self.state.withLockedValue({ $0.peers }) { peer.close() }
     }
 
     // MARK: For tests
 
-    var frames: [Frame] { self.state.withLock { $0.frames } }
+    var frames: [Frame] { self.state.withLockedValue { $0.frames } }
 
     /// All methods that have come, of channels but 0.
     var methods: [Method] { self.frames.methods }
 
-    var connectionCount: Int { self.state.withLock { $0.peers.count } }
+    var connectionCount: Int { self.state.withLockedValue { $0.peers.count } }
 
     /// To the connection that came last.
     func send(_ frames: Frame...) { self.send(frames) }
 
     func send(_ frames: [Frame]) {
-        let peer = self.state.withLock { $0.peers.last }
+        let peer = self.state.withLockedValue { $0.peers.last }
         peer?.send(frames)
     }
 
-    func drop() { self.state.withLock { $0.peers.last }?.close() }
+    func drop() { self.state.withLockedValue { $0.peers.last }?.close() }
 
     /// Waits until what has come so far fulfils a condition.
     func until(_ condition: @escaping @Sendable ([Frame]) -> Bool) async {
         await withCheckedContinuation { continuation in
-            let isFulfilled = self.state.withLock { state in
+            let isFulfilled = self.state.withLockedValue { state in
                 if condition(state.frames) { return true }
                 state.waiters.append(Waiter(condition: condition, continuation: continuation))
                 return false
@@ -112,10 +112,10 @@ final class ScriptedBroker: Sendable {
 
     // MARK: For the handler
 
-    fileprivate func came(_ peer: Peer) { self.state.withLock { $0.peers.append(peer) } }
+    fileprivate func came(_ peer: Peer) { self.state.withLockedValue { $0.peers.append(peer) } }
 
     fileprivate func came(_ frame: Frame, _ peer: Peer) {
-        let ready = self.state.withLock { state in
+        let ready = self.state.withLockedValue { state in
             state.frames.append(frame)
             if state.waiters.isEmpty { return [Waiter]() }
             let frames = state.frames

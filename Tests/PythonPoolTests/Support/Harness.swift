@@ -1,8 +1,8 @@
 import Glibc
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 import Testing
 
 @testable import PythonPool
@@ -20,10 +20,10 @@ final class Recorder: Sendable {
         var last: UInt64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     func record(_ event: PoolEvent) {
-        let ready = state.withLock { state in
+        let ready = state.withLockedValue { state in
             state.events.append(event)
             let events = state.events
             let ready = state.waiters.filter { $0.1(events) }
@@ -33,18 +33,18 @@ final class Recorder: Sendable {
         for waiter in ready { waiter.resume(returning: true) }
     }
 
-    var events: [PoolEvent] { state.withLock { $0.events } }
+    var events: [PoolEvent] { state.withLockedValue { $0.events } }
 
     /// Waits until the events so far satisfy a condition, for a minute at most.
     func until(_ what: String, _ condition: @escaping @Sendable ([PoolEvent]) -> Bool) async throws {
-        let id = state.withLock { state in
+        let id = state.withLockedValue { state in
             state.last += 1
             return state.last
         }
         let seen = try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 await withCheckedContinuation { continuation in
-                    let now = self.state.withLock { state in
+                    let now = self.state.withLockedValue { state in
                         if condition(state.events) { return true }
                         state.waiters.append((id, condition, continuation))
                         return false
@@ -54,7 +54,7 @@ final class Recorder: Sendable {
             }
             group.addTask {
                 try await Task.sleep(for: .seconds(60))
-                let waiter = self.state.withLock { state in
+                let waiter = self.state.withLockedValue { state in
                     let found = state.waiters.first { $0.0 == id }
                     state.waiters.removeAll { $0.0 == id }
                     return found
