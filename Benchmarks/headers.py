@@ -11,27 +11,16 @@ import platform
 import timeit
 from typing import Any
 
+from armada_testing.messages import good_headers
+
 TASK_ID = "8635e51f-4aff-4110-98fe-084f5d6bef62"
 HEADERS: dict[str, Any] = {
-    "lang": "py",
-    "task": "tasks.consume_message",
-    "id": TASK_ID,
-    "shadow": None,
-    "eta": None,
-    "expires": None,
-    "group": None,
-    "group_index": None,
-    "retries": 0,
-    "timelimit": [None, None],
-    "root_id": TASK_ID,
-    "parent_id": None,
-    "argsrepr": "({'run_id': 'a1b2', 'url': 'https://example.org'},)",
-    "kwargsrepr": "{}",
-    "origin": "gen15981@host",
-    "ignore_result": False,
-    "replaced_task_nesting": 0,
-    "stamped_headers": None,
-    "stamps": {},
+    **good_headers(
+        "tasks.consume_message",
+        TASK_ID,
+        argsrepr="({'run_id': 'a1b2', 'url': 'https://example.org'},)",
+        ignore_result=False,
+    ),
     "properties": {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 2, "priority": 0},
     "reply_to": "45028a9c-0b6f-3d3a-b923-c5c7cb0b5d90",
     "correlation_id": TASK_ID,

@@ -10,6 +10,7 @@ from itertools import islice
 
 import amqp
 
+from armada_testing.messages import good_headers
 from armada_testing.orchestrator import TASK
 from armada_testing.processes import wait_until
 from armada_testing.rabbitmq import RabbitMQ
@@ -21,31 +22,6 @@ _PIECE = 500
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
-
-
-def _message_headers(identifier: str, eta: str | None) -> dict[str, object]:
-    """What Celery 5.6's client sends (protocol 2)."""
-    return {
-        "lang": "py",
-        "task": TASK,
-        "id": identifier,
-        "shadow": None,
-        "eta": eta,
-        "expires": None,
-        "group": None,
-        "group_index": None,
-        "retries": 0,
-        "timelimit": [None, None],
-        "root_id": identifier,
-        "parent_id": None,
-        "argsrepr": "[{'run_id': '...', 'n': 0}]",
-        "kwargsrepr": "{}",
-        "origin": "gen1@benchmark",
-        "ignore_result": True,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
-    }
 
 
 def encoded_jobs(run_id: str, numbers: range, channel: int, eta: str | None = None) -> Iterator[bytes]:
@@ -64,7 +40,7 @@ def encoded_jobs(run_id: str, numbers: range, channel: int, eta: str | None = No
             body,
             content_type="application/json",
             content_encoding="utf-8",
-            application_headers=_message_headers(identifier, eta),
+            application_headers=good_headers(TASK, identifier, eta=eta, argsrepr="[{'run_id': '...', 'n': 0}]"),
             delivery_mode=2,
             priority=0,
             correlation_id=identifier,

@@ -17,8 +17,8 @@ PROPERTIES = {"content_type": "application/json", "content_encoding": "utf-8", "
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def good_headers(task: str, identifier: str) -> dict[str, Any]:
-    """The headers that a Celery client sends."""
+def good_headers(task: str, identifier: str, **others: Any) -> dict[str, Any]:
+    """The headers that a Celery 5.6 client sends (protocol 2); `others` replace them."""
     return {
         "lang": "py",
         "task": task,
@@ -36,8 +36,10 @@ def good_headers(task: str, identifier: str) -> dict[str, Any]:
         "kwargsrepr": "{}",
         "origin": "test",
         "ignore_result": True,
+        "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},
+        **others,
     }
 
 

@@ -22,12 +22,11 @@ import pymssql
 import pytest
 from pymssql import _mssql
 
-from armada_agent import connector
-from armada_agent.sdk import _connection
 from armada_agent.sdk._substitution import substitute
 from armada_agent.sdk.database import DatabaseConnector, DatabaseError
 from armada_agent.sdk.output import StandardOutput
 from armada_testing import REPOSITORY
+from armada_testing.desk import forget_agent
 from armada_testing.processes import wait_until
 from armada_testing.procfs import descendants
 from armada_testing.tds import SQLServer
@@ -47,17 +46,8 @@ class Desk:
         """The next call starts an agent of its own, that knows this server."""
         for name, value in {**server.environment, **environment}.items():
             self._monkeypatch.setenv(name, value)
-        self.forget_agent()
+        forget_agent()
         return DatabaseConnector()
-
-    @staticmethod
-    def forget_agent() -> None:
-        for connection in _connection._pool.free:
-            connection.close()
-        _connection._pool.free.clear()
-        if connector.descriptor >= 0:
-            os.close(connector.descriptor)
-            connector.descriptor = -1
 
     @staticmethod
     def agent_pid() -> int:
@@ -73,7 +63,7 @@ class Desk:
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     yield Desk(monkeypatch)
-    Desk.forget_agent()
+    forget_agent()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +77,7 @@ def shared(module_server: SQLServer) -> Iterator[DatabaseConnector]:
     """For tests that leave nothing behind: one agent for all of them."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield Desk(monkeypatch).use(module_server)
-    Desk.forget_agent()
+    forget_agent()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import re
 import signal
 import socket
@@ -20,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from armada_agent import connector
 from armada_agent.sdk import AgentUnavailable, ModuleError, _connection
 from armada_agent.sdk.fingerprint import FingerprintManager
 from armada_agent.sdk.monitoring import MonitoringClient
 from armada_testing.agent import agent_binary
 from armada_testing.backend import Answer, Backend, Request
+from armada_testing.desk import forget_agent
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
 
@@ -40,16 +39,6 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         forget_agent()
         yield backend
         forget_agent()
-
-
-def forget_agent() -> None:
-    """The next call starts an agent of its own, with the environment as it is then."""
-    for connection in _connection._pool.free:
-        connection.close()
-    _connection._pool.free.clear()
-    if connector.descriptor >= 0:
-        os.close(connector.descriptor)
-        connector.descriptor = -1
 
 
 def job(number: int = 0) -> MonitoringClient:

@@ -25,29 +25,12 @@ from kombu.serialization import dumps, loads, prepare_accept_content, registry
 
 from armada_agent.runtime import decoding, tracing
 from armada_testing import REPOSITORY
+from armada_testing.messages import good_headers
 
 SIGNALS = ("task_prerun", "task_postrun", "task_success", "task_failure", "task_retry", "task_internal_error")
 TASK_ID = "8635e51f-4aff-4110-98fe-084f5d6bef62"
 REQUEST: dict[str, Any] = {
-    "lang": "py",
-    "task": "tasks.job",
-    "id": TASK_ID,
-    "shadow": None,
-    "eta": None,
-    "expires": None,
-    "group": None,
-    "group_index": None,
-    "retries": 0,
-    "timelimit": [None, None],
-    "root_id": TASK_ID,
-    "parent_id": None,
-    "argsrepr": "('é日本',)",
-    "kwargsrepr": "{}",
-    "origin": "gen1@here",
-    "ignore_result": False,
-    "replaced_task_nesting": 0,
-    "stamped_headers": None,
-    "stamps": {},
+    **good_headers("tasks.job", TASK_ID, argsrepr="('é日本',)", origin="gen1@here", ignore_result=False),
     "properties": {"content_type": "application/json", "application_headers": {"task": "tasks.job"}},
     "reply_to": "oid-1",
     "correlation_id": TASK_ID,
