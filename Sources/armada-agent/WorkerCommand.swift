@@ -17,7 +17,7 @@ struct WorkerCommand: AsyncParsableCommand {
             line. Tasks run in prefork processes, on RabbitMQ. docs/options.md tells of each option and setting what becomes of it.
 
             AGENT_PYTHON names the interpreter, AGENT_LOG_FORMAT=json has the agent's own lines in JSON, AGENT_DRAIN_SECONDS bounds a warm shutdown, \
-            AGENT_MAX_DELIVERIES sets aside what keeps killing its process, AGENT_HTTP_PORT has probes and metrics answered.
+            AGENT_MAX_DELIVERIES sets aside what keeps costing its process, AGENT_HTTP_PORT has probes and metrics answered.
             """,
         version: AgentVersion.text
     )

@@ -1,6 +1,7 @@
 import AMQP
 import Celery
 import NIOCore
+import PythonPool
 import Testing
 
 @testable import CeleryWorker
@@ -119,6 +120,34 @@ struct AttemptLimitTests {
     )
     func nonsense(value: FieldValue, expected: Int64) {
         #expect(count(copy(Self.message(["x-armada-lost-workers": value]), maximum: 1)) == expected)
+    }
+
+    private static func died(_ cause: WorkerExit.Cause) -> JobLoss {
+        .died(WorkerExit(pid: 7, index: 1, exit: .signal(9), cause: cause))
+    }
+
+    @Test(
+        "What counts as an attempt is what brings the message back",
+        arguments: [
+            (died(.unasked), TaskOptions(acksLate: true, rejectOnWorkerLost: true), true),
+            (died(.unresponsive), TaskOptions(acksLate: true, rejectOnWorkerLost: true), true),
+            (died(.retired), TaskOptions(acksLate: true, rejectOnWorkerLost: true), false),
+            (died(.terminated), TaskOptions(acksLate: true, rejectOnWorkerLost: true), false),
+            (died(.unasked), TaskOptions(acksLate: true, acksOnTimeout: false), false),
+            (died(.unasked), TaskOptions(acksLate: true, acksOnFailure: false), false),
+            (.hardLimit(5), TaskOptions(acksLate: true, acksOnTimeout: false), true),
+            (.hardLimit(5), TaskOptions(acksLate: true, acksOnFailure: false, rejectOnWorkerLost: true), false),
+        ]
+    )
+    func attempts(loss: JobLoss, options: TaskOptions, isAttempt: Bool) {
+        #expect(loss.isAttempt(under: options) == isAttempt)
+    }
+
+    @Test("Whoever finds a message set aside is told what it has cost")
+    func reasons() {
+        #expect(Self.died(.unasked).reason == "signal 9 (SIGKILL)")
+        #expect(JobLoss.hardLimit(5).reason == "hard time limit of 5 s")
+        #expect(JobLoss.hardLimit(0.5).reason == "hard time limit of 0.5 s")
     }
 
     @Test("Without a queue to name there is no copy", arguments: ["", String(repeating: "q", count: 250)])

@@ -1,4 +1,4 @@
-"""A message that kills its Python worker each time: how often it is run, and where it is in the end."""
+"""A message that costs its Python worker each time: how often it is run, and where it is in the end."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ DEADLY = """
 def deadly(number):
     note("start", number)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(
+    name="tasks.endless",
+    acks_late=True,
+    acks_on_failure_or_timeout=False,
+    time_limit=0.5,
+    queue=agent_message["run_id"],
+)
+def endless(number, deaf=False):
+    if deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("start", number)
+    while True:
+        time.sleep(60)
 """
 
 QUORUM = '\napp.conf.task_create_missing_queue_type = "quorum"\n'
@@ -27,9 +42,13 @@ def project_code() -> str:
     return PROJECT_CODE + DEADLY
 
 
-def send_deadly(run: Run, number: int) -> str:
-    identifier: str = run.project.app.send_task("tasks.deadly", args=[number], queue=run.run_id).id
+def send(run: Run, task: str, number: int, **arguments: bool) -> str:
+    identifier: str = run.project.app.send_task(task, args=[number], kwargs=arguments, queue=run.run_id).id
     return identifier
+
+
+def send_deadly(run: Run, number: int) -> str:
+    return send(run, "tasks.deadly", number)
 
 
 def aside(run: Run) -> str:
@@ -100,6 +119,22 @@ def test_all_agents_of_a_queue_count_together(run: Run) -> None:
         assert agent.warm() == 0
 
 
+@pytest.mark.parametrize("deaf", [False, True], ids=["ends", "is-killed"])
+def test_a_message_that_outlasts_its_hard_time_limit(run: Run, deaf: bool) -> None:
+    agent = run.agent(environment={"AGENT_MAX_DELIVERIES": "2"})
+    identifier = send(run, "tasks.endless", 1, deaf=deaf)
+    run.dispatch(2)
+    wait_until(lambda: count_aside(run), 60, "the message is set aside")
+    run.wait_for("end", 2)
+    run.wait_empty()
+    assert run.times("start")[1] == 2
+    (message,) = taken(run, aside(run))
+    assert message.headers["id"] == identifier
+    assert message.headers["x-armada-lost-workers"] == 2
+    assert message.headers["x-armada-set-aside"]["reason"] == "hard time limit of 0.5 s"
+    assert agent.warm() == 0
+
+
 def test_a_message_that_cannot_be_set_aside_is_not_lost(run: Run) -> None:
     with run.broker.connect() as connection:
         arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
@@ -115,9 +150,10 @@ def test_a_message_that_cannot_be_set_aside_is_not_lost(run: Run) -> None:
     assert agent.warm() == 0
 
 
-def test_without_the_limit_a_message_comes_back_each_time(run: Run) -> None:
+@pytest.mark.parametrize("task", ["tasks.deadly", "tasks.endless"])
+def test_without_the_limit_a_message_comes_back_each_time(run: Run, task: str) -> None:
     agent = run.agent()
-    send_deadly(run, 1)
+    send(run, task, 1)
     run.wait_for("start", 1, times=6)
     assert run.broker.counts(aside(run)) is None
     agent.process.kill()

@@ -28,7 +28,7 @@ public struct AgentConfiguration: Sendable {
     public var drainLimit: Duration?
     /// `AGENT_HTTP_PORT` and `AGENT_HTTP_HOST`: where probes are answered; `nil` for nowhere.
     public var probes: ProbeServer.Address?
-    /// `AGENT_MAX_DELIVERIES`: after how many lost Python workers a message is set aside; `nil` for never.
+    /// `AGENT_MAX_DELIVERIES`: after how many Python workers that it has cost a message is set aside; `nil` for never.
     public var maximumDeliveries: Int?
     /// `AGENT_LOG_LEVEL`.
     public var logLevel: Logger.Level

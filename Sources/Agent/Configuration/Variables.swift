@@ -249,8 +249,8 @@ enum Variables {
         .number(0...1_000_000),
         default: 0,
         shown: "`0`",
-        "After how many lost Python workers a message that would be run again (`reject_on_worker_lost`) is set aside, in the queue "
-            + "`<its queue>.set-aside`; 0 for never."
+        "After how many Python workers that it has cost a message which would be run again (lost with `reject_on_worker_lost`, or killed at "
+            + "a hard time limit without `acks_on_failure_or_timeout`) is set aside, in the queue `<its queue>.set-aside`; 0 for never."
     )
     static let monitoring = EnvironmentVariable(
         "AGENT_MONITORING",

@@ -34,7 +34,7 @@ public struct WorkerConfiguration: Sendable {
     public var purgesQueues: Bool
     /// How long running jobs may take to end in a warm shutdown, in seconds; `nil` for as long as they need.
     public var drainTimeout: Double?
-    /// After how many lost Python workers a message is set aside; `nil` for never.
+    /// After how many Python workers that it has cost a message is set aside; `nil` for never.
     public var maximumDeliveries: Int?
     /// Whether each message that is taken is told of at `info`, as by Celery's own worker; how its task ends is told by the tracer, in Python.
     public var logsEachTask: Bool

@@ -13,9 +13,12 @@ extension Worker {
             self.started(id, pid: pid)
         case .finished(let id, _, let outcome, let runtime):
             self.runningLimits.ended(id)
+            // What a task says past its hard limit, Celery doesn't hear.
+            if let loss = self.takeOverdue(id) { return self.lost(id, loss) }
             self.beforeConclusion(of: id) { $0.finished(id, outcome: outcome, runtime: runtime) }
         case .lost(let id, let exit):
-            self.lost(id, exit)
+            self.runningLimits.ended(id)
+            self.lost(id, self.takeOverdue(id) ?? .died(exit))
         case .output(let output):
             self.log(output)
         case .workerExited:
@@ -69,18 +72,24 @@ extension Worker {
         self.logger.log(level: problem.level, "\(problem)", metadata: self.metadata(of: job.message))
     }
 
-    /// A Python worker has died with a job.
-    private func lost(_ id: Job.ID, _ exit: WorkerExit) {
-        self.runningLimits.ended(id)
-        if let copy = self.copyOfLost(id, exit) {
-            self.republish(copy, of: id, exit)
+    /// A job has cost its Python worker.
+    private func lost(_ id: Job.ID, _ loss: JobLoss) {
+        if let copy = self.copy(of: id, after: loss) {
+            self.republish(copy, of: id, after: loss)
         } else {
-            self.concludeLost(id, exit)
+            self.conclude(id, after: loss)
+        }
+    }
+
+    func conclude(_ id: Job.ID, after loss: JobLoss) {
+        switch loss {
+        case .died(let exit): self.concludeLost(id, exit)
+        case .hardLimit(let limit): self.concludeOverdue(id, limit)
         }
     }
 
     /// Settles a lost job as Celery does (`celery/worker/request.py`, `on_failure` with `WorkerLostError`).
-    func concludeLost(_ id: Job.ID, _ exit: WorkerExit) {
+    private func concludeLost(_ id: Job.ID, _ exit: WorkerExit) {
         self.survivors[id] = nil
         guard let conclusion = self.ledger.conclude(id, .workerLost) else { return self.jobHasEnded() }
         self.statistics.lost += 1
@@ -91,14 +100,14 @@ extension Worker {
         self.logger.error("a Python worker died while it ran a task", metadata: metadata)
         if !conclusion.isRequeued {
             self.statistics.ended(conclusion.job.message.task, .workerLost)
-            self.failed(conclusion, lostBy: exit)
+            self.failed(conclusion, after: .died(exit))
         }
         self.jobHasEnded()
     }
 
-    func failed(_ conclusion: Ledger.Conclusion, lostBy exit: WorkerExit) {
-        let text = "Worker exited prematurely: \(exit.exit) Job: \(conclusion.job.id)."
-        self.failed(conclusion, type: "WorkerLostError", arguments: [.string(text)])
+    func failed(_ conclusion: Ledger.Conclusion, after loss: JobLoss) {
+        let error = loss.error(job: conclusion.job.id)
+        self.failed(conclusion, type: error.type, arguments: error.arguments)
     }
 
     /// Tells of a failure that no Python worker could tell of (`celery/worker/request.py`, `on_failure`).

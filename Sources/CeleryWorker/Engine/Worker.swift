@@ -76,6 +76,8 @@ public actor Worker {
     /// When jobs with an `eta`, or with `expires`, are due, on the wall clock.
     var deadlines = DeadlineQueue()
     var runningLimits = RunningLimits()
+    /// Jobs past their hard limit, in seconds, whose process is being killed: then the message is counted (``AttemptLimit``).
+    var overdue: [Job.ID: Double] = [:]
     var rates = RateLimiter()
     /// Tasks that were revoked with a signal that need not end them: how each ends is still told.
     var survivors: [Job.ID: Ledger.Conclusion] = [:]

@@ -191,7 +191,7 @@ public struct Ledger: Sendable {
     }
 
     /// The ack matrix of `celery/worker/request.py` (`on_success`, `on_failure`, `on_retry`, `on_timeout`).
-    private static func settlement(of ending: JobEnding, options: TaskOptions) -> Settlement {
+    static func settlement(of ending: JobEnding, options: TaskOptions) -> Settlement {
         switch ending {
         case .succeeded, .retried, .ignored, .revoked, .undecodable, .republished:
             .acknowledge

@@ -21,6 +21,6 @@ public enum JobEnding: Sendable, Equatable {
     case timedOut
     /// It was ended on request.
     case revoked
-    /// The worker's process died, and another message has taken this one's place.
+    /// It has cost its worker's process, and another message has taken this one's place.
     case republished
 }

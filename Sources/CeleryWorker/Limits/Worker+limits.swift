@@ -1,6 +1,5 @@
 import Celery
 import Glibc
-import JSON
 import Logging
 import PythonPool
 
@@ -37,20 +36,38 @@ extension Worker {
 
     /// (`celery/worker/request.py`, `on_timeout` and `on_failure`)
     private func hardLimitReached(_ id: Job.ID, _ limit: Double) {
-        guard let conclusion = self.ledger.conclude(id, .timedOut) else { return }
-        self.statistics.ended(conclusion.job.message.task, .timedOut)
-        var metadata = self.metadata(of: conclusion.job.message)
+        guard let job = self.ledger[id] else { return }
+        var metadata = self.metadata(of: job.message)
         metadata[LogKeys.limit] = "\(limit)"
         self.logger.error("hard time limit exceeded: the task's process is killed", metadata: metadata)
+        if self.copy(of: id, after: .hardLimit(limit)) == nil {
+            self.concludeOverdue(id, limit)
+        } else {
+            self.overdue[id] = limit
+        }
         self.pool.assumeIsolated { _ = $0.terminate(job: id) }
-        // Projects write whole seconds as integers.
-        let number = JSON.number(limit)
+    }
+
+    /// The process of a job has ended that was kept in the book past its hard limit, or the job itself.
+    func takeOverdue(_ id: Job.ID) -> JobLoss? {
+        self.overdue.isEmpty ? nil : self.overdue.removeValue(forKey: id).map { .hardLimit($0) }
+    }
+
+    func concludeOverdue(_ id: Job.ID, _ limit: Double) {
+        guard let conclusion = self.ledger.conclude(id, .timedOut) else { return self.jobHasEnded() }
+        self.statistics.ended(conclusion.job.message.task, .timedOut)
         self.settle(conclusion)
         if conclusion.isRequeued {
-            self.markFailure(conclusion.job, type: "TimeLimitExceeded", arguments: [number])
+            self.markOverdue(conclusion.job, limit)
         } else {
-            self.failed(conclusion, type: "TimeLimitExceeded", arguments: [number])
+            self.failed(conclusion, after: .hardLimit(limit))
         }
         self.jobHasEnded()
+    }
+
+    /// Celery stores this failure even where the task is run again.
+    func markOverdue(_ job: Job, _ limit: Double) {
+        let error = JobLoss.hardLimit(limit).error(job: job.id)
+        self.markFailure(job, type: error.type, arguments: error.arguments)
     }
 }

@@ -1,7 +1,8 @@
 import AMQP
 import Celery
 
-/// How often a message may be run that kills its Python worker: with `reject_on_worker_lost` it would come back for ever.
+/// How often a message may be run that costs its Python worker: one that kills it would come back for ever with `reject_on_worker_lost`, one that
+/// outlasts its hard time limit without `acks_on_failure_or_timeout`.
 ///
 /// The number is kept in the message, so that all agents of a queue count together, and so the message is replaced by a copy with another
 /// number each time. RabbitMQ's own `x-delivery-count` is not used: only quorum queues have it, and it counts agents that stop, too.
@@ -32,16 +33,16 @@ struct AttemptLimit: Sendable {
         }
     }
 
-    /// After so many lost workers a message is set aside.
+    /// After so many workers that it has cost, a message is set aside.
     var maximum: Int
 
     /// The name of the queue to which messages of `queue` are set aside.
     static func asideQueue(of queue: String) -> String { "\(queue).set-aside" }
 
-    /// What is to take the place of a message that has lost one more worker; `nil` where it can't be told to which queue that is to go.
+    /// What is to take the place of a message that has cost one more worker; `nil` where it can't be told to which queue that is to go.
     ///
     /// - Parameters:
-    ///   - reason: how its worker ended.
+    ///   - reason: what has ended its worker.
     ///   - node: this worker's name.
     ///   - time: now.
     func copy(of message: TaskMessage, reason: String, node: String, time: EpochSeconds) -> Copy? {
