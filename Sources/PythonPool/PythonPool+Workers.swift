@@ -207,11 +207,14 @@ extension PythonPool {
     private func received(_ frame: WorkerFrame, from link: WorkerLink) throws {
         switch frame {
         case .result(let job, let outcome, let runtime, let isLast):
+            // Most jobs don't report their start: the worker was free for this one since then.
+            let start = machine.workers[link.key.slot].startedAt
             guard machine.finished(link.key, job: job, isLast: isLast, now: System.now) else {
                 throw FrameError(description: "a result for job \(job), which it doesn't run")
             }
-            jobs[job] = nil
-            onEvent(.finished(job: job, pid: link.pid, outcome: outcome, runtime: runtime))
+            let submission = jobs.removeValue(forKey: job)?.submittedAt ?? start
+            let waited = start > submission ? Double(start - submission) / 1e9 : 0
+            onEvent(.finished(job: job, pid: link.pid, outcome: outcome, runtime: runtime, waited: waited))
             machine.feed(now: System.now)
             pump()
         case .started(let job):

@@ -8,7 +8,7 @@ import NIOPosix
 /// A Python main process with the user's code, and the workers that it forks.
 ///
 /// Everything happens on one event loop; `onEvent` is called there, synchronously. `submit` and the results take no
-/// task, hop or lock. A job given to ``submit(_:)`` ends exactly once: as ``PoolEvent/finished(job:pid:outcome:runtime:)``, as
+/// task, hop or lock. A job given to ``submit(_:)`` ends exactly once: as ``PoolEvent/finished(job:pid:outcome:runtime:waited:)``, as
 /// ``PoolEvent/lost(job:_:)``, or by being withdrawn.
 public actor PythonPool {
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
@@ -193,8 +193,11 @@ public actor PythonPool {
 
     /// Gives a job to the pool: to an idle worker at once, else behind a busy one, from where it can be taken back.
     public func submit(_ job: PoolJob) {
+        let now = System.now
+        var job = job
+        job.submittedAt = now
         jobs[job.id] = job
-        machine.submit(job.id, now: System.now)
+        machine.submit(job.id, now: now)
         pump()
     }
 

@@ -200,6 +200,9 @@ struct OutboxTests {
                 for number in 1...3 { try await first.add(lane: "a", task: "t", [Self.message(number)]) }
                 await first.settle(task: "t", within: .milliseconds(1))
             }
+            let left = await first.counts
+            #expect(left.waiting + left.delivered == 3)
+            #expect(left.waiting >= 2)
             let delivered = Mutex<[MonitoringMessage]>([])
             let second = Self.outbox(folder)
             try await Self.running(second) { message in
@@ -209,6 +212,7 @@ struct OutboxTests {
                 await second.settleAll(task: "t")
             }
             #expect(delivered.withLock { $0.suffix(2) } == [Self.message(2), Self.message(3)])
+            #expect(await second.counts == OutboxCounts(delivered: delivered.withLock { $0.count }))
         }
     }
 
@@ -226,6 +230,7 @@ struct OutboxTests {
                 await outbox.settle(task: "t", within: .seconds(30))
             }
             #expect(delivered.withLock { $0 } == [Self.message(2)])
+            #expect(await outbox.counts == OutboxCounts(waiting: 0, delivered: 1, refused: 1))
             let file = try #require(fopen("\(folder)/refused", "r"))
             defer { fclose(file) }
             var line = [CChar](repeating: 0, count: 4096)

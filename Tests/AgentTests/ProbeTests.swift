@@ -1,3 +1,4 @@
+import AgentModules
 import CeleryWorker
 import NIOCore
 import NIOHTTP1
@@ -91,10 +92,17 @@ struct ProbeTests {
         task.add(.failed)
         metrics.tasks = ["a.\"b\"\\": task]
         metrics.received = 3
+        metrics.setAside = 2
+        metrics.waits.observe(0.02)
+        metrics.waits.observe(7)
         metrics.running = 1
         metrics.isConsuming = true
         metrics.pythonWorkers = [.busy: 2]
-        let text = MetricsText(metrics, ProcessMetrics(residentBytes: 4096, processorSeconds: 1.5))
+        let text = MetricsText(
+            metrics,
+            outbox: OutboxCounts(waiting: 4, delivered: 5, refused: 6),
+            ProcessMetrics(residentBytes: 4096, processorSeconds: 1.5)
+        )
         let lines = String(buffer: text.buffer).split(separator: "\n").map(String.init)
         let expected = [
             "# HELP armada_agent_tasks_total Tasks that have ended, by what became of them.",
@@ -108,7 +116,18 @@ struct ProbeTests {
             #"armada_agent_task_runtime_seconds_bucket{task="a.\"b\"\\",le="+Inf"} 2"#,
             #"armada_agent_task_runtime_seconds_sum{task="a.\"b\"\\"} 2000.25"#,
             #"armada_agent_task_runtime_seconds_count{task="a.\"b\"\\"} 2"#,
+            "# TYPE armada_agent_job_wait_seconds histogram",
+            #"armada_agent_job_wait_seconds_bucket{le="0.005"} 0"#,
+            #"armada_agent_job_wait_seconds_bucket{le="0.025"} 1"#,
+            #"armada_agent_job_wait_seconds_bucket{le="10.0"} 2"#,
+            #"armada_agent_job_wait_seconds_bucket{le="+Inf"} 2"#,
+            "armada_agent_job_wait_seconds_sum 7.02",
+            "armada_agent_job_wait_seconds_count 2",
             "armada_agent_messages_received_total 3",
+            "armada_agent_messages_set_aside_total 2",
+            "armada_agent_outbox_waiting 4",
+            "armada_agent_outbox_delivered_total 5",
+            "armada_agent_outbox_refused_total 6",
             #"armada_agent_info{node="w@h",celery="5.6.3",python=""} 1"#,
             "armada_agent_consuming 1",
             #"armada_agent_jobs{state="running"} 1"#,
@@ -122,6 +141,11 @@ struct ProbeTests {
         // A metric is described once, and all its samples follow.
         let described = lines.filter { $0.hasPrefix("# TYPE") }
         #expect(Set(described).count == described.count)
+    }
+
+    @Test("without an outbox there is nothing to tell of one")
+    func noOutbox() {
+        #expect(!Self.answer("/metrics", from: Self.source()).body.contains("outbox"))
     }
 
     @Test("this process's memory is known")

@@ -17,6 +17,7 @@ from armada_testing.orchestrator import TASK
 from armada_testing.processes import wait_until
 
 from .conftest import Run
+from .probes import Probes
 
 PROJECT = """
 import asyncio
@@ -238,10 +239,13 @@ class TestOutbox:
     ) -> None:
         up = Event()
         backend_server.answer = lambda _: Answer() if up.is_set() else Answer(503)
-        agent = run.agent(environment=self.environment(backend_server, folder))
+        probes = Probes()
+        agent = run.agent(environment={**self.environment(backend_server, folder), **probes.environment})
         journal = run.home / "ran"
         run.project.dispatch({"do": "told", "file": str(journal)})
         wait_until(journal.exists, 30, "the job's code has ended")
+        # Three events, and the job's status.
+        assert probes.metrics()["armada_agent_outbox_waiting"] == {(): 4}
         # All calls have returned, none of them has arrived, and so the job is not acknowledged yet.
         assert run.broker.depths(run.run_id) == (0, 1)
         # A shutdown waits for it, too.
@@ -278,10 +282,15 @@ class TestOutbox:
         backend_server.answer = lambda request: (
             Answer(422, b"no") if request.json.get("event_content") == "two" else Answer()
         )
-        agent = run.agent(environment=self.environment(backend_server, folder))
+        probes = Probes()
+        agent = run.agent(environment={**self.environment(backend_server, folder), **probes.environment})
         run.project.dispatch({"do": "told", "file": str(run.home / "ran")})
         ended(backend_server)
         run.wait_empty()
+        metrics = probes.metrics()
+        assert metrics["armada_agent_outbox_waiting"] == {(): 0}
+        assert metrics["armada_agent_outbox_delivered_total"] == {(): 3}
+        assert metrics["armada_agent_outbox_refused_total"] == {(): 1}
         assert [r.json["event_content"] for r in told(backend_server)] == ["one", "three"]
         (line,) = (folder / f"{run.run_id}-0" / "refused").read_text().splitlines()
         assert json.loads(line)["body"]["event_content"] == "two"

@@ -5,71 +5,22 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import urllib.error
-import urllib.request
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from armada_testing.agent import Agent, agent_binary
-from armada_testing.processes import free_port, wait_until
+from armada_testing.agent import Agent
+from armada_testing.processes import wait_until
 from armada_testing.rabbitmq import RabbitMQ
 from armada_testing.worker import Worker, client
 
 from .conftest import Run
+from .probes import Probes
 
 pytestmark = pytest.mark.usefixtures("ours")
-
-
-class Probes:
-    """What one agent answers."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.environment = {"AGENT_HTTP_PORT": str(self.port), "AGENT_HTTP_HOST": "127.0.0.1"}
-
-    def get(self, path: str) -> tuple[int, str]:
-        """The status, 0 where nobody listens, and the body."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def status(self, name: str) -> int:
-        return self.get(f"/{name}")[0]
-
-    def reasons(self, name: str) -> list[str]:
-        reasons: list[str] = json.loads(self.get(f"/{name}")[1])["reasons"]
-        return reasons
-
-    def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:
-        """By the sample's name, then by its labels' values; read by Prometheus's own parser."""
-        status, text = self.get("/metrics")
-        assert status == 200
-        samples: dict[str, dict[tuple[str, ...], float]] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
-        return samples
-
-    def command(self, *arguments: str) -> tuple[int, str]:
-        """`armada-agent probe`, as an exec probe runs it."""
-        result = subprocess.run(
-            [str(agent_binary()), "probe", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        return result.returncode, result.stdout + result.stderr
 
 
 def start(run: Run, probes: Probes, **options: Any) -> Agent:
@@ -101,6 +52,26 @@ def test_an_agent_that_works(run: Run) -> None:
     assert metrics["armada_agent_prefetch_count"] == {(): 1}
     assert metrics["process_resident_memory_bytes"][()] > 1_000_000
     assert "guest" not in probes.get("/metrics")[1] + probes.get("/readyz")[1]
+    assert agent.warm() == 0
+
+
+def test_the_wait_for_a_process_is_measured(run: Run) -> None:
+    probes = Probes()
+    agent = start(run, probes, prefetch=2)
+    run.dispatch_held(1)
+    run.wait_for("start", 1)
+    run.dispatch(2)
+    wait_until(lambda: probes.metrics()["armada_agent_jobs"][("reserved",)] == 1, 20, "the second job waits")
+    seen = time.monotonic()
+    assert probes.metrics()["armada_agent_job_wait_seconds_count"] == {(): 0}
+    waited = time.monotonic() - seen
+    run.open_gate()
+    run.wait_for("end", 2)
+    run.wait_empty()
+    metrics = probes.metrics()
+    assert metrics["armada_agent_job_wait_seconds_count"] == {(): 2}
+    assert metrics["armada_agent_job_wait_seconds_bucket"][("+Inf",)] == 2
+    assert metrics["armada_agent_job_wait_seconds_sum"][()] >= waited
     assert agent.warm() == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 from armada_testing.processes import wait_until
 
 from .conftest import PROJECT_CODE, Run
+from .probes import Probes
 
 pytestmark = pytest.mark.usefixtures("ours")
 
@@ -71,7 +72,8 @@ def count_aside(run: Run) -> int:
 
 
 def test_a_deadly_message_is_set_aside_after_its_attempts(run: Run) -> None:
-    agent = run.agent(environment={"AGENT_MAX_DELIVERIES": "3"})
+    probes = Probes()
+    agent = run.agent(environment={"AGENT_MAX_DELIVERIES": "3", **probes.environment})
     identifier = send_deadly(run, 1)
     run.dispatch(2)
     wait_until(lambda: count_aside(run), 60, "the message is set aside")
@@ -87,6 +89,7 @@ def test_a_deadly_message_is_set_aside_after_its_attempts(run: Run) -> None:
     assert headers["x-armada-set-aside"]["node"] == agent.node
     assert message.properties["delivery_mode"] == 2
     assert "AGENT_MAX_DELIVERIES" in agent.output()
+    assert probes.metrics()["armada_agent_messages_set_aside_total"] == {(): 1}
     assert agent.warm() == 0
 
 

@@ -85,6 +85,32 @@ struct PoolTests {
             sys.stdout.buffer.write(b"bytes ")
         """
 
+    @Test("It is told how long a job waited for its worker, start reported or not", arguments: [true, false])
+    func waiting(reportsStart: Bool) async throws {
+        let path = temporaryPath()
+        defer { unlink(path) }
+        try await Harness.run { harness in
+            try await harness.start(Self.code)
+            let flags: PoolJob.Flags = reportsStart ? .reportsStart : []
+            await harness.submit(1, "wait", arguments: "[\"\(path)\"]", flags: .reportsStart)
+            try await harness.recorder.until("the start") {
+                $0.contains { if case .started(1, _) = $0 { true } else { false } }
+            }
+            let begun = System.now
+            await harness.submit(2, "add", arguments: "[1, 1]", flags: flags)
+            let submitted = System.now
+            close(creat(path, 0o600))
+            let opened = System.now
+            _ = try await harness.recorder.finished(2)
+            let waits = harness.recorder.events.compactMap { event -> Double? in
+                if case .finished(2, _, _, _, let waited) = event { waited } else { nil }
+            }
+            #expect(waits.count == 1)
+            #expect(waits[0] >= Double(opened - submitted) / 1e9)
+            #expect(waits[0] <= Double(System.now - begun) / 1e9)
+        }
+    }
+
     @Test("A job is run by Celery's tracer")
     func success() async throws {
         try await Harness.run { harness in

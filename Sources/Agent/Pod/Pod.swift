@@ -84,7 +84,7 @@ public struct Pod: Sendable {
             }
             if let address = self.configuration.probes {
                 group.addTask {
-                    try await ProbeServer(address, of: worker, logger: self.logger).run()
+                    try await ProbeServer(address, of: worker, outbox: outbox, logger: self.logger).run()
                     return nil
                 }
             }

@@ -1,12 +1,14 @@
+import AgentModules
 import CeleryWorker
 import PythonPool
 
 extension MetricsText {
-    /// All metrics of a worker and of this process.
-    init(_ metrics: WorkerMetrics, _ process: ProcessMetrics) {
+    /// All metrics of a worker, of its modules and of this process.
+    init(_ metrics: WorkerMetrics, outbox: OutboxCounts? = nil, _ process: ProcessMetrics) {
         self.init()
         self.addTasks(metrics)
         self.addMessages(metrics)
+        if let outbox { self.addOutbox(outbox) }
         self.addState(metrics)
         self.addProcess(process, startedAt: metrics.startedAt)
     }
@@ -22,9 +24,14 @@ extension MetricsText {
         }
         self.add("armada_agent_task_runtime_seconds", .histogram, "How long tasks ran that succeeded.") { samples in
             for (name, statistics) in tasks where statistics.runtime.count > 0 {
-                samples.histogram(statistics.runtime, ("task", name))
+                samples.histogram(statistics.runtime, [("task", name)])
             }
         }
+        self.add(
+            "armada_agent_job_wait_seconds",
+            .histogram,
+            "How long jobs that have ended had waited for a Python worker once they were ready."
+        ) { $0.histogram(metrics.waits) }
     }
 
     private mutating func addMessages(_ metrics: WorkerMetrics) {
@@ -40,6 +47,12 @@ extension MetricsText {
             .counter,
             "Jobs whose Python worker died.",
             metrics.lost
+        )
+        self.add(
+            "armada_agent_messages_set_aside_total",
+            .counter,
+            "Messages that have cost their Python worker too often, and were set aside.",
+            metrics.setAside
         )
         self.add(
             "armada_agent_redeliveries_adopted_total",
@@ -64,6 +77,17 @@ extension MetricsText {
             .counter,
             "Sessions with the broker that ended against the agent's will.",
             metrics.connectionsLost
+        )
+    }
+
+    private mutating func addOutbox(_ counts: OutboxCounts) {
+        self.add("armada_agent_outbox_waiting", .gauge, "Events that wait for the backend.", counts.waiting)
+        self.add("armada_agent_outbox_delivered_total", .counter, "Events that the backend has.", counts.delivered)
+        self.add(
+            "armada_agent_outbox_refused_total",
+            .counter,
+            "Events that the backend refuses for good, kept in the file 'refused'.",
+            counts.refused
         )
     }
 

@@ -34,26 +34,26 @@ struct MetricsText {
         fileprivate(set) var buffer: ByteBuffer
 
         mutating func sample(_ value: Int, _ labels: KeyValuePairs<String, String> = [:]) {
-            self.write("", labels, String(value))
+            self.write("", Array(labels), String(value))
         }
 
         mutating func sample(_ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
-            self.write("", labels, value.description)
+            self.write("", Array(labels), value.description)
         }
 
         /// A histogram's samples, the ranges adding up as Prometheus wants them.
-        mutating func histogram(_ histogram: Histogram, _ label: (name: String, value: String)) {
+        mutating func histogram(_ histogram: Histogram, _ labels: [(key: String, value: String)] = []) {
             var count = 0
             for (index, inRange) in histogram.counts.enumerated() {
                 count += inRange
                 let bound = index < Histogram.bounds.count ? Histogram.bounds[index].description : "+Inf"
-                self.write("_bucket", [label.name: label.value, "le": bound], String(count))
+                self.write("_bucket", labels + [("le", bound)], String(count))
             }
-            self.write("_sum", [label.name: label.value], histogram.sum.description)
-            self.write("_count", [label.name: label.value], String(count))
+            self.write("_sum", labels, histogram.sum.description)
+            self.write("_count", labels, String(count))
         }
 
-        private mutating func write(_ suffix: String, _ labels: KeyValuePairs<String, String>, _ value: String) {
+        private mutating func write(_ suffix: String, _ labels: [(key: String, value: String)], _ value: String) {
             self.buffer.writeString(self.name + suffix)
             if !labels.isEmpty {
                 let texts = labels.map { "\($0.key)=\"\(MetricsText.escaped($0.value))\"" }

@@ -1,3 +1,4 @@
+import AgentModules
 import CeleryWorker
 import JSON
 import NIOCore
@@ -13,6 +14,8 @@ struct ProbeAnswer {
     struct Source: Sendable {
         var health: @Sendable () -> WorkerHealth
         var metrics: @Sendable () -> WorkerMetrics
+        /// `nil` where there is no outbox.
+        var outbox: @Sendable () -> OutboxCounts? = { nil }
     }
 
     /// - Parameter target: the request's target, a path with or without a query.
@@ -33,7 +36,7 @@ struct ProbeAnswer {
             let reasons = health.hasStarted ? [] : health.obstacles
             self.init(health.hasStarted ? .ok : .serviceUnavailable, Self.state(health, reasons: reasons))
         case "/metrics":
-            let text = MetricsText(source.metrics(), .current)
+            let text = MetricsText(source.metrics(), outbox: source.outbox(), .current)
             self.init(.ok, contentType: MetricsText.contentType, text.buffer)
         default:
             self = .problem(.notFound, "no such path; there are /livez, /readyz, /startupz and /metrics")

@@ -1,3 +1,4 @@
+public import AgentModules
 public import CeleryWorker
 import Glibc
 public import Logging
@@ -29,12 +30,14 @@ public struct ProbeServer: Sendable {
     private let eventLoop: any EventLoop
     private let logger: Logger
 
-    public init(_ address: Address, of worker: Worker, logger: Logger) {
+    /// - Parameter outbox: on the worker's event loop, if there is one.
+    public init(_ address: Address, of worker: Worker, outbox: Outbox? = nil, logger: Logger) {
         self.init(
             address,
             from: ProbeAnswer.Source(
                 health: { worker.assumeIsolated { $0.health } },
-                metrics: { worker.assumeIsolated { $0.metrics } }
+                metrics: { worker.assumeIsolated { $0.metrics } },
+                outbox: { outbox?.assumeIsolated { $0.counts } }
             ),
             on: worker.eventLoop,
             logger: logger

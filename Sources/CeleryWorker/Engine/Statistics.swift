@@ -11,6 +11,10 @@ public struct Statistics: Sendable {
     public internal(set) var refused = 0
     /// Jobs whose Python worker died.
     public internal(set) var lost = 0
+    /// Messages that were set aside (``AttemptLimit``).
+    public internal(set) var setAside = 0
+    /// How long jobs that were ready waited for a Python worker, in seconds.
+    public internal(set) var waits = Histogram()
     /// Settlements that were not sent, since their connection was gone.
     public internal(set) var staleSettlements = 0
     public internal(set) var connectionsLost = 0

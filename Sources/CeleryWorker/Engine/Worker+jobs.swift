@@ -11,8 +11,9 @@ extension Worker {
         switch event {
         case .started(let id, let pid):
             self.started(id, pid: pid)
-        case .finished(let id, _, let outcome, let runtime):
+        case .finished(let id, _, let outcome, let runtime, let waited):
             self.runningLimits.ended(id)
+            self.statistics.waits.observe(waited)
             // What a task says past its hard limit, Celery doesn't hear.
             if let loss = self.takeOverdue(id) { return self.lost(id, loss) }
             self.beforeConclusion(of: id) { $0.finished(id, outcome: outcome, runtime: runtime) }

@@ -26,6 +26,8 @@ extension Worker {
         metrics.received = self.statistics.received
         metrics.refused = self.statistics.refused
         metrics.lost = self.statistics.lost
+        metrics.setAside = self.statistics.setAside
+        metrics.waits = self.statistics.waits
         metrics.adopted = self.ledger.adoptedCount
         metrics.staleSettlements = self.statistics.staleSettlements
         metrics.dropped = self.publisher.assumeIsolated { $0.droppedCount }

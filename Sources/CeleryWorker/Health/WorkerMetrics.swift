@@ -16,6 +16,10 @@ public struct WorkerMetrics: Sendable {
     public var refused = 0
     /// Jobs whose Python worker died.
     public var lost = 0
+    /// Messages that were set aside, since they have cost their Python worker too often.
+    public var setAside = 0
+    /// How long jobs that have ended had waited for a Python worker once they were ready, in seconds.
+    public var waits = Histogram()
     /// Redeliveries that met their task still running, or ended, here.
     public var adopted = 0
     /// Settlements that were not sent, since their connection was gone.

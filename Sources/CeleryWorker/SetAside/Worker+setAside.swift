@@ -67,6 +67,7 @@ extension Worker {
                 "a task has cost its Python worker, the last of its attempts (AGENT_MAX_DELIVERIES): its message is set aside",
                 metadata: metadata
             )
+            self.statistics.setAside += 1
             self.statistics.ended(conclusion.job.message.task, loss.ending)
             self.failed(conclusion, after: loss)
         }

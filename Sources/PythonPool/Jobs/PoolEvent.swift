@@ -2,8 +2,8 @@
 public enum PoolEvent: Sendable {
     /// A job submitted with ``PoolJob/Flags/reportsStart`` has been taken up.
     case started(job: UInt64, pid: Int32)
-    /// A job has ended; `runtime` is in seconds, by Celery's tracer (0 when it didn't run).
-    case finished(job: UInt64, pid: Int32, outcome: PoolOutcome, runtime: Double)
+    /// A job has ended; `runtime` is in seconds, by Celery's tracer (0 when it didn't run), and `waited` those that it waited for its worker before.
+    case finished(job: UInt64, pid: Int32, outcome: PoolOutcome, runtime: Double, waited: Double)
     /// The job that a worker was running when it died. Jobs that it had not begun go to other workers.
     case lost(job: UInt64, WorkerExit)
     case workerReady(pid: Int32, index: Int)

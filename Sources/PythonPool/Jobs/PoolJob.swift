@@ -27,6 +27,8 @@ public struct PoolJob: Sendable {
     /// The message body as it came.
     public var body: ByteBuffer
     public var flags: Flags
+    /// When the pool has taken it, by ``System/now``.
+    var submittedAt: UInt64 = 0
 
     public init(id: UInt64, headers: ByteBuffer, info: ByteBuffer, body: ByteBuffer, flags: Flags = []) {
         self.id = id

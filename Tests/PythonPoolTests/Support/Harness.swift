@@ -72,7 +72,7 @@ final class Recorder: Sendable {
     func finished(_ job: UInt64) async throws -> PoolOutcome {
         try await until("job \(job) finished") { $0.contains { $0.ends == job } }
         for event in events {
-            if case .finished(job, _, let outcome, _) = event { return outcome }
+            if case .finished(job, _, let outcome, _, _) = event { return outcome }
         }
         throw Unseen(description: "job \(job) was lost")
     }
@@ -82,7 +82,7 @@ extension PoolEvent {
     /// The job that the event ends.
     var ends: UInt64? {
         switch self {
-        case .finished(let job, _, _, _), .lost(let job, _): job
+        case .finished(let job, _, _, _, _), .lost(let job, _): job
         default: nil
         }
     }

@@ -36,7 +36,8 @@ public actor Outbox {
     private var tasks: [String: Int] = [:]
     private var settling: [(task: String, id: UInt64, done: AsyncStream<Void>.Continuation)] = []
     private var hasEnded = false
-    private var refusedCount = 0
+    /// What it holds, and what has become of the rest.
+    public private(set) var counts = OutboxCounts()
     private let writes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let lanes = AsyncStream<String>.makeStream()
 
@@ -138,6 +139,7 @@ public actor Outbox {
 
     private func enqueue(_ entry: OutboxEntry) {
         self.pending[entry.lane, default: []].append(entry)
+        self.counts.waiting += entry.messages.count
         if let task = entry.task { self.tasks[task, default: 0] += 1 }
         if self.pending[entry.lane]?.count == 1 { self.lanes.continuation.yield(entry.lane) }
     }
@@ -176,9 +178,15 @@ extension Outbox {
         var backoff = MonitoringBackoff()
         while !Task.isCancelled {
             switch await attempt(message) {
-            case .delivered: return true
+            case .delivered:
+                self.counts.waiting -= 1
+                self.counts.delivered += 1
+                return true
             case .refused(let reason):
-                if await self.bury(message, reason) { return true }
+                guard await self.bury(message, reason) else { break }
+                self.counts.waiting -= 1
+                self.counts.refused += 1
+                return true
             case .again(let reason):
                 let metadata: Logger.Metadata = [LogKeys.error: "\(reason)"]
                 if backoff.attempts == 5 { self.logger.warning("events wait for the backend", metadata: metadata) }
@@ -190,8 +198,8 @@ extension Outbox {
 
     private func bury(_ message: MonitoringMessage, _ reason: String) async -> Bool {
         guard case .open(let file) = self.state else { return false }
-        self.refusedCount += 1
-        let metadata: Logger.Metadata = [LogKeys.error: "\(reason)", LogKeys.count: "\(self.refusedCount)"]
+        let count = self.counts.refused + 1
+        let metadata: Logger.Metadata = [LogKeys.error: "\(reason)", LogKeys.count: "\(count)"]
         self.logger.error("the backend refuses an event for good: it is kept in the file 'refused'", metadata: metadata)
         let content: JSON = [
             "reason": .string(reason), "method": .string(message.method.rawValue), "path": .string(message.path),
