@@ -88,15 +88,40 @@ def test_a_broker_that_refuses_delays_no_other_task(quorum_run: Run, ours: None)
     assert agent.warm() == 0
 
 
-def test_a_direct_exchange_leaves_the_delay_to_the_agent(quorum_run: Run, ours: None) -> None:
+@pytest.fixture
+def direct_run(quorum_run: Run) -> Run:
+    """As `quorum_run`, but behind a direct exchange."""
     run = quorum_run
     run.project.code = CODE.replace("'topic'", "'direct'")
     run.project.define(journal=str(run.journal))
     queues = run.project.app.amqp.queues
     queues.add(Queue(run.run_id, Exchange(run.run_id), run.run_id, queue_arguments={"x-queue-type": "quorum"}))
+    return run
+
+
+def test_a_direct_exchange_leaves_the_delay_to_the_agent(direct_run: Run, ours: None) -> None:
+    run = direct_run
     agent = run.agent()
     assert "a direct exchange has no delayed delivery" in agent.output()
     sent = time.time()
     run.project.dispatch({"n": 1}, countdown=1.5)
     run.wait_for("end", 1)
     assert run.steps("start")[0].time - sent >= 1.5
+
+
+def test_held_tasks_keep_no_other_away_where_prefetch_is_per_consumer(direct_run: Run, ours: None) -> None:
+    """A quorum queue has no prefetch count of its channel: to raise it, the consumer is renewed."""
+    run = direct_run
+    agent = run.agent()
+    for number in range(12):
+        run.project.dispatch({"n": number}, countdown=3600)
+    run.dispatch(12)
+    # With the count that it began with, 1, the agent would have got the first one alone.
+    run.wait_for("end", 12)
+    inspect = run.project.inspect(destination=[agent.node], limit=1)
+    assert len(inspect.scheduled()[agent.node]) == 12
+    assert inspect.stats()[agent.node]["prefetch_count"] == 16
+    # What was held over the consumers that are gone by now goes back all the same.
+    assert agent.warm() == 0
+    wait_until(lambda: run.broker.counts(run.run_id) == (12, 0), 20, "all held tasks are back on the queue")
+    assert run.times("start") == {12: 1}
