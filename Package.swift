@@ -110,7 +110,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CeleryWorkerTests",
-            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", nioCore],
+            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", "Spawning", nioCore],
             swiftSettings: settings
         ),
         .testTarget(
