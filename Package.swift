@@ -50,11 +50,13 @@ let package = Package(
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
         .target(name: "CPool"),
+        // How processes are started that die with the agent.
+        .target(name: "Spawning", dependencies: ["CPool", nioCore], swiftSettings: settings),
         // FreeTDS, loaded when it is first needed; its header is that of the package freetds-dev.
         .target(name: "CFreeTDS"),
         .target(
             name: "PythonPool",
-            dependencies: ["CPool", nioCore, nioPosix, logging, deque],
+            dependencies: ["CPool", "Spawning", nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .target(
@@ -67,7 +69,8 @@ let package = Package(
         .target(
             name: "AgentModules",
             dependencies: [
-                "CFreeTDS", "CPool", "Celery", "JSON", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+                "CFreeTDS", "CPool", "Celery", "JSON", "Spawning",
+                asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
             ],
             swiftSettings: settings
         ),
@@ -102,17 +105,19 @@ let package = Package(
         .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(
             name: "PythonPoolTests",
-            dependencies: ["PythonPool", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque],
+            dependencies: ["PythonPool", "Spawning", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque],
             swiftSettings: settings
         ),
         .testTarget(
             name: "CeleryWorkerTests",
-            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", nioCore],
+            dependencies: ["AMQP", "Celery", "CeleryWorker", "JSON", "PythonPool", "Spawning", nioCore],
             swiftSettings: settings
         ),
         .testTarget(
             name: "AgentModulesTests",
-            dependencies: ["AgentModules", "Celery", "CPool", "JSON", nioCore, nioHTTP1, nioPosix, logging],
+            dependencies: [
+                "AgentModules", "Celery", "CPool", "JSON", "Spawning", nioCore, nioHTTP1, nioPosix, logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -1,3 +1,5 @@
+public import Spawning
+
 /// Why the pool can't do what it is asked to.
 public enum PoolError: Error, Sendable, CustomStringConvertible {
     /// A system call failed: which, and its `errno`.
@@ -25,6 +27,10 @@ public enum PoolError: Error, Sendable, CustomStringConvertible {
         case .deadlineExceeded(let method): "no answer to \(method) in time"
         }
     }
+}
+
+extension PoolError {
+    init(_ failure: SystemCallFailure) { self = .system(call: failure.call, errno: failure.number) }
 }
 
 /// The user's code can't be run.

@@ -2,6 +2,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Spawning
 
 /// Where bytes come from.
 enum ByteSource: Hashable, Sendable {

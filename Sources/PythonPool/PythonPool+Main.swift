@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Spawning
 
 extension PythonPool {
     func startMain() throws {
@@ -133,8 +134,7 @@ extension PythonPool {
             eventLoop.scheduleTask(in: .milliseconds(5)) { self.assumeIsolated { $0.reapMain() } }
             return
         }
-        let signal = status & 0x7F
-        mainExit = signal == 0 ? .code((status >> 8) & 0xFF) : .signal(signal)
+        mainExit = ProcessExit(waitStatus: status)
         // The workers die with it, by the kernel's hand or by this one.
         machine.stopping = true
         for link in links.compactMap({ $0 }) {

@@ -4,6 +4,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Spawning
 
 extension PythonPool {
     /// Longest payload of a job message; `armada_agent/runtime/wire.py` has it too.

@@ -4,6 +4,7 @@ import Glibc
 public import Logging
 public import NIOCore
 import NIOPosix
+import Spawning
 
 /// A Python main process with the user's code, and the workers that it forks.
 ///

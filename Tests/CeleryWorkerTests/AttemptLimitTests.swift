@@ -2,6 +2,7 @@ import AMQP
 import Celery
 import NIOCore
 import PythonPool
+import Spawning
 import Testing
 
 @testable import CeleryWorker

@@ -1,4 +1,5 @@
 import NIOCore
+import Spawning
 import Testing
 
 @testable import PythonPool

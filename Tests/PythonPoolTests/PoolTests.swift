@@ -1,5 +1,6 @@
 import Glibc
 import NIOCore
+import Spawning
 import Testing
 
 @testable import PythonPool

@@ -1,4 +1,5 @@
 import NIOCore
+import Spawning
 
 /// The frame types; the Python side names them in `armada_agent/runtime/wire.py`.
 enum FrameType: UInt8, Sendable {

@@ -1,3 +1,5 @@
+public import Spawning
+
 /// What the pool tells its owner, synchronously and on the event loop.
 public enum PoolEvent: Sendable {
     /// A job submitted with ``PoolJob/Flags/reportsStart`` has been taken up.
@@ -48,22 +50,6 @@ public struct PoolFailure: Sendable, Equatable {
         self.type = type
         self.traceback = traceback
         self.when = when
-    }
-}
-
-/// How a process ended.
-public enum ProcessExit: Sendable, Hashable, CustomStringConvertible {
-    /// By `exit`, with this status.
-    case code(Int32)
-    /// By this signal.
-    case signal(Int32)
-
-    /// In billiard's words.
-    public var description: String {
-        switch self {
-        case .code(let code): "exitcode \(code)"
-        case .signal(let number): "signal \(number) (\(SignalNames.name(number)))"
-        }
     }
 }
 
@@ -176,17 +162,5 @@ public struct WorkerStatus: Sendable, Hashable {
         self.startedAt = startedAt
         self.waiting = waiting
         self.finished = finished
-    }
-}
-
-enum SignalNames {
-    private static let names: [Int32: String] = [
-        1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
-        9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
-        24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
-    ]
-
-    static func name(_ number: Int32) -> String {
-        names[number] ?? "\(number)"
     }
 }

@@ -1,4 +1,5 @@
 import DequeModule
+import Spawning
 
 /// The lives of the workers.
 extension PoolMachine {

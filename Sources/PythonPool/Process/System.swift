@@ -1,6 +1,7 @@
 import CPool
 import Glibc
 import NIOCore
+import Spawning
 
 /// The system calls of the pool, with Swift's errors.
 enum System {
@@ -18,43 +19,20 @@ enum System {
         return (Descriptor(ends[0]), Descriptor(ends[1]))
     }
 
-    static func pipe() throws(PoolError) -> (reading: Descriptor, writing: Descriptor) {
-        var ends: [Int32] = [-1, -1]
-        try check("pipe", cpool_pipe(&ends))
-        return (Descriptor(ends[0]), Descriptor(ends[1]))
-    }
-
     /// A pipe for what a process writes, if that is relayed.
     static func outputPipe(
         _ output: PoolConfiguration.Output
     ) throws(PoolError) -> (reading: Descriptor, writing: Descriptor)? {
-        output == .relayed ? try self.pipe() : nil
+        guard output == .relayed else { return nil }
+        do throws(SystemCallFailure) {
+            return try Descriptor.pipe()
+        } catch {
+            throw PoolError(error)
+        }
     }
 
     /// CLOCK_MONOTONIC in nanoseconds.
     static var now: UInt64 { cpool_uptime() }
-}
-
-/// An open file descriptor that is closed with its last owner.
-final class Descriptor {
-    private(set) var number: Int32
-
-    init(_ number: Int32) {
-        self.number = number
-    }
-
-    deinit { close() }
-
-    func close() {
-        if number >= 0 { _ = Glibc.close(number) }
-        number = -1
-    }
-
-    /// Gives the descriptor away.
-    func release() -> Int32 {
-        defer { number = -1 }
-        return number
-    }
 }
 
 /// The Python main process.
@@ -80,28 +58,21 @@ struct MainProcess {
         let spawns = try System.pair(sequenced: true)
         let output = try System.outputPipe(configuration.output)
         let error = try System.outputPipe(configuration.output)
-        let null = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC))
-        guard null.number >= 0 else { throw .system(call: "open /dev/null", errno: errno) }
-        let arguments =
-            [configuration.python] + configuration.interpreterArguments + ["-c", program, configuration.runtime]
-        let environment = configuration.environment.map { "\($0.key)=\($0.value)" }
-        let standard = [null.number, output?.writing.number ?? STDOUT_FILENO, error?.writing.number ?? STDERR_FILENO]
-        let inherited = [control.1.number, spawns.1.number] + configuration.inherited
-        var pid: Int32 = 0
-        let result = withCStrings(arguments) { arguments in
-            withCStrings(environment) { environment in
-                cpool_spawn(
-                    configuration.python,
-                    arguments,
-                    environment,
-                    standard,
-                    inherited,
-                    inherited.count,
-                    &pid
-                )
-            }
+        let spawn = Spawn(
+            executable: configuration.python,
+            arguments: configuration.interpreterArguments + ["-c", program, configuration.runtime],
+            environment: configuration.environment,
+            inherited: [control.1.number, spawns.1.number] + configuration.inherited
+        )
+        let pid: Int32
+        do throws(SystemCallFailure) {
+            pid = try spawn.start(
+                output: output?.writing.number ?? STDOUT_FILENO,
+                error: error?.writing.number ?? STDERR_FILENO
+            )
+        } catch {
+            throw PoolError(error)
         }
-        guard result >= 0 else { throw .system(call: "starting \(configuration.python)", errno: -result) }
         return MainProcess(
             pid: pid,
             control: control.0,
@@ -109,15 +80,6 @@ struct MainProcess {
             standardOutput: output?.reading,
             standardError: error?.reading
         )
-    }
-
-    private static func withCStrings<Result>(
-        _ strings: [String],
-        _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
-    ) -> Result {
-        let copies = strings.map { strdup($0) }
-        defer { for copy in copies { free(copy) } }
-        return body(copies + [nil])
     }
 }
 

@@ -1,6 +1,7 @@
 import CPool
 import Glibc
 import NIOCore
+import Spawning
 
 /// The agent's ends of one worker's sockets and pipes.
 final class WorkerLink {

@@ -1,4 +1,5 @@
 import DequeModule
+import Spawning
 import Testing
 
 @testable import PythonPool

@@ -1,16 +1,17 @@
-import NIOCore
+public import NIOCore
 
 /// Cuts the bytes of a pipe into lines of bounded length.
-struct LineSplitter {
+public struct LineSplitter {
     private var pending: [UInt8] = []
     private let limit: Int
 
-    init(limit: Int = 65536) {
+    /// - Parameter limit: the longest line, in bytes.
+    public init(limit: Int = 65536) {
         self.limit = limit
     }
 
     /// Takes bytes and calls `body` with each complete line, or piece of a line that is too long.
-    mutating func append(_ bytes: ByteBuffer, _ body: (String) -> Void) {
+    public mutating func append(_ bytes: ByteBuffer, _ body: (String) -> Void) {
         var rest = bytes.readableBytesView[...]
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             pending.append(contentsOf: rest[rest.startIndex..<end])
@@ -23,7 +24,7 @@ struct LineSplitter {
     }
 
     /// The stream has ended: calls `body` with what is left.
-    mutating func finish(_ body: (String) -> Void) {
+    public mutating func finish(_ body: (String) -> Void) {
         if !pending.isEmpty { emit(body) }
     }
 
