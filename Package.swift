@@ -70,7 +70,7 @@ let package = Package(
             name: "AgentModules",
             dependencies: [
                 "CFreeTDS", "CPool", "Celery", "JSON", "Spawning",
-                asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+                asyncHTTPClient, nioConcurrencyHelpers, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
             ],
             swiftSettings: settings
         ),
@@ -116,7 +116,8 @@ let package = Package(
         .testTarget(
             name: "AgentModulesTests",
             dependencies: [
-                "AgentModules", "Celery", "CPool", "JSON", "Spawning", nioCore, nioHTTP1, nioPosix, logging,
+                "AgentModules", "Celery", "CPool", "JSON", "Spawning", nioConcurrencyHelpers, nioCore, nioHTTP1,
+                nioPosix, logging,
             ],
             swiftSettings: settings
         ),

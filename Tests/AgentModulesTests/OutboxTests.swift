@@ -1,10 +1,10 @@
 import Glibc
 import JSON
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import Synchronization
 import Testing
 
 @testable import AgentModules
@@ -138,10 +138,10 @@ struct OutboxTests {
     @Test("what was kept is delivered in order for each job, and the next agent has nothing left to do")
     func delivery() async throws {
         try await Self.inFolder { folder in
-            let delivered = Mutex<[MonitoringMessage]>([])
+            let delivered = NIOLockedValueBox<[MonitoringMessage]>([])
             let outbox = Self.outbox(folder)
             try await Self.running(outbox) { message in
-                delivered.withLock { $0.append(message) }
+                delivered.withLockedValue { $0.append(message) }
                 return .delivered
             } _: {
                 for number in 1...20 {
@@ -149,7 +149,7 @@ struct OutboxTests {
                 }
                 await outbox.settle(task: "t", within: .seconds(30))
             }
-            #expect(delivered.withLock { $0 } == (1...20).flatMap { [Self.message($0), Self.message(-$0)] })
+            #expect(delivered.withLockedValue { $0 } == (1...20).flatMap { [Self.message($0), Self.message(-$0)] })
             let next = Self.outbox(folder)
             try await Self.running(next) { message in
                 Issue.record("\(message) was delivered before")
@@ -163,11 +163,11 @@ struct OutboxTests {
     @Test("many callers at once, and a backend that fails now and then: nothing is lost, none is delivered twice")
     func concurrency() async throws {
         try await Self.inFolder { folder in
-            let delivered = Mutex<[String: [Int]]>([:])
+            let delivered = NIOLockedValueBox<[String: [Int]]>([:])
             let outbox = Self.outbox(folder)
             try await Self.running(outbox) { message in
                 if Int.random(in: 0..<20) == 0 { return .again("by chance") }
-                delivered.withLock { $0[message.path, default: []].append(message.body["n"]?.int ?? -1) }
+                delivered.withLockedValue { $0[message.path, default: []].append(message.body["n"]?.int ?? -1) }
                 return .delivered
             } _: {
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -184,7 +184,7 @@ struct OutboxTests {
                     try await group.waitForAll()
                 }
             }
-            let all = delivered.withLock { $0 }
+            let all = delivered.withLockedValue { $0 }
             #expect(all.count == 10)
             for numbers in all.values { #expect(numbers == Array(0..<20)) }
         }
@@ -203,33 +203,33 @@ struct OutboxTests {
             let left = await first.counts
             #expect(left.waiting + left.delivered == 3)
             #expect(left.waiting >= 2)
-            let delivered = Mutex<[MonitoringMessage]>([])
+            let delivered = NIOLockedValueBox<[MonitoringMessage]>([])
             let second = Self.outbox(folder)
             try await Self.running(second) { message in
-                delivered.withLock { $0.append(message) }
+                delivered.withLockedValue { $0.append(message) }
                 return .delivered
             } _: {
                 await second.settleAll(task: "t")
             }
-            #expect(delivered.withLock { $0.suffix(2) } == [Self.message(2), Self.message(3)])
-            #expect(await second.counts == OutboxCounts(delivered: delivered.withLock { $0.count }))
+            #expect(delivered.withLockedValue { $0.suffix(2) } == [Self.message(2), Self.message(3)])
+            #expect(await second.counts == OutboxCounts(delivered: delivered.withLockedValue { $0.count }))
         }
     }
 
     @Test("what is refused for good is kept in a file of its own, and the job's next events go on")
     func refused() async throws {
         try await Self.inFolder { folder in
-            let delivered = Mutex<[MonitoringMessage]>([])
+            let delivered = NIOLockedValueBox<[MonitoringMessage]>([])
             let outbox = Self.outbox(folder)
             try await Self.running(outbox) { message in
                 if message == Self.message(1) { return .refused("HTTP 422") }
-                delivered.withLock { $0.append(message) }
+                delivered.withLockedValue { $0.append(message) }
                 return .delivered
             } _: {
                 for number in 1...2 { try await outbox.add(lane: "a", task: "t", [Self.message(number)]) }
                 await outbox.settle(task: "t", within: .seconds(30))
             }
-            #expect(delivered.withLock { $0 } == [Self.message(2)])
+            #expect(delivered.withLockedValue { $0 } == [Self.message(2)])
             #expect(await outbox.counts == OutboxCounts(waiting: 0, delivered: 1, refused: 1))
             let file = try #require(fopen("\(folder)/refused", "r"))
             defer { fclose(file) }

@@ -1,9 +1,9 @@
 import AgentModules
 import Glibc
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Spawning
-import Synchronization
 import Testing
 
 @Suite("Processes", .timeLimit(.minutes(1)))
@@ -79,10 +79,10 @@ struct ProcessTests {
 
     @Test("lines come whole, those that are too long in pieces, and only the last ones are kept")
     func lines() async throws {
-        let lines = Mutex<[String]>([])
+        let lines = NIOLockedValueBox<[String]>([])
         let script = "seq 100; head -c 10000 /dev/zero | tr '\\0' x; printf '\\nunfinished'"
         let (last, _) = try await ManagedProcess.run(
-            self.shell(script, .lines { line in lines.withLock { $0.append(line) } }),
+            self.shell(script, .lines { line in lines.withLockedValue { $0.append(line) } }),
             on: self.eventLoop
         ) { process in
             _ = try await process.exit()
@@ -90,23 +90,23 @@ struct ProcessTests {
         }
         let numbers = (1...100).map(String.init)
         let long = [String(repeating: "x", count: 8192), String(repeating: "x", count: 10000 - 8192), "unfinished"]
-        #expect(lines.withLock { $0 } == numbers + long)
+        #expect(lines.withLockedValue { $0 } == numbers + long)
         #expect(last == numbers.suffix(17) + long)
     }
 
     @Test("bytes come as they are, all of them before the end is told")
     func bytes() async throws {
-        let bytes = Mutex(ByteBuffer())
+        let bytes = NIOLockedValueBox(ByteBuffer())
         let script = "head -c 300000 /dev/zero; printf '\\001\\r\\n'"
         let (count, _) = try await ManagedProcess.run(
-            self.shell(script, .bytes { part in bytes.withLock { _ = $0.writeImmutableBuffer(part) } }),
+            self.shell(script, .bytes { part in bytes.withLockedValue { _ = $0.writeImmutableBuffer(part) } }),
             on: self.eventLoop
         ) { process in
             _ = try await process.exit()
-            return bytes.withLock { $0.readableBytes }
+            return bytes.withLockedValue { $0.readableBytes }
         }
         #expect(count == 300_003)
-        #expect(bytes.withLock { Array($0.readableBytesView.suffix(4)) } == [0, 1, 13, 10])
+        #expect(bytes.withLockedValue { Array($0.readableBytesView.suffix(4)) } == [0, 1, 13, 10])
     }
 
     @Test("descriptors are inherited as 3, 4, …, and a stream may be a descriptor of the caller's")
@@ -140,14 +140,14 @@ struct ProcessTests {
     @Test("an error in the scope ends the process and is thrown")
     func error() async throws {
         struct Failure: Error {}
-        let pid = Mutex<Int32>(0)
+        let pid = NIOLockedValueBox<Int32>(0)
         await #expect(throws: Failure.self) {
             try await ManagedProcess.run(self.shell("exec sleep 600"), on: self.eventLoop) { process in
-                pid.withLock { $0 = process.pid }
+                pid.withLockedValue { $0 = process.pid }
                 throw Failure()
             }
         }
-        #expect(!self.isAlive(pid.withLock { $0 }))
+        #expect(!self.isAlive(pid.withLockedValue { $0 }))
     }
 
     @Test("a process that ignores SIGTERM is killed after its grace")

@@ -1,9 +1,9 @@
 import AsyncHTTPClient
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOSSL
-import Synchronization
 
 /// The modules' HTTP client: one pool of connections that are kept alive, for all Python processes, on the agent's event loop.
 ///
@@ -17,7 +17,7 @@ public final class ModuleHTTPClient: Sendable {
 
     private let eventLoop: any EventLoop
     private let limits: Limits
-    private let state = Mutex(State.unused)
+    private let state = NIOLockedValueBox(State.unused)
 
     struct Limits: Sendable {
         /// For a connection, its TLS handshake included.
@@ -39,7 +39,7 @@ public final class ModuleHTTPClient: Sendable {
     /// Keeps the client until it is cancelled, then closes its connections. Each module that uses the client runs it.
     func run() async {
         try? await Task.sleep(for: .seconds(Int64.max >> 32))
-        let client = self.state.withLock { state in
+        let client = self.state.withLockedValue { state in
             defer { state = .closed }
             return if case .open(let client) = state { client } else { HTTPClient?.none }
         }
@@ -99,7 +99,7 @@ public final class ModuleHTTPClient: Sendable {
     }
 
     private func client() -> HTTPClient? {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             switch state {
             case .open(let client): return client
             case .closed: return nil

@@ -1,9 +1,9 @@
 import CPool
 import Glibc
+import NIOConcurrencyHelpers
 public import NIOCore
 import NIOPosix
 public import Spawning
-import Synchronization
 
 /// A process that the agent runs and that ends with it, whatever happens to the agent.
 ///
@@ -21,7 +21,7 @@ public final class ManagedProcess: Sendable {
     private let grace: TimeAmount
     /// Succeeds once it has been reaped and its output has been read.
     private let ended: EventLoopPromise<ProcessExit>
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     private struct State {
         var lines: [String] = []
@@ -37,7 +37,7 @@ public final class ManagedProcess: Sendable {
     }
 
     /// What it wrote last, of the streams that are read by lines: for the text of an error.
-    public var lastLines: [String] { self.state.withLock { $0.lines } }
+    public var lastLines: [String] { self.state.withLockedValue { $0.lines } }
 
     /// Starts a process, runs `body`, and ends the process: with SIGTERM to its group, and after its grace with SIGKILL. It is also ended at once when the task is
     /// cancelled.
@@ -81,7 +81,7 @@ public final class ManagedProcess: Sendable {
     public func signal(_ number: Int32) { self.send(number, to: self.pid) }
 
     private func send(_ number: Int32, to target: Int32) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             if !state.isReaped { _ = kill(target, number) }
         }
     }
@@ -123,7 +123,7 @@ extension ManagedProcess {
 
     /// The process has ended, or is to.
     private func reap(_ streams: [EventLoopFuture<any Channel>]) {
-        let status = self.state.withLock { state in
+        let status = self.state.withLockedValue { state in
             // While it has not been reaped the group's number is its own.
             _ = kill(-self.pid, SIGKILL)
             var status: Int32 = 0
@@ -143,7 +143,7 @@ extension ManagedProcess {
     }
 
     func keep(_ line: String) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.lines.append(line)
             if state.lines.count > Self.keptLines { state.lines.removeFirst() }
         }
