@@ -5,6 +5,8 @@ import NIOCore
 public struct ProxyOffer: Sendable, Equatable {
     /// `proxy_url`.
     public var upstream: UpstreamProxy
+    /// `proxy_url` as it came: a secret.
+    public var url: String
     /// `attempt`, as it came; null where there is none.
     public var attempt: JSON
     /// What else the answer held, as it came: the checks that were asked for.
@@ -27,6 +29,7 @@ public struct ProxyOffer: Sendable, Equatable {
         guard var checks = json.object else { throw unusable("\(json.kind)") }
         guard let url = checks["proxy_url"] else { throw unusable("an object that has none") }
         guard let url = url.string else { throw unusable("\(url.kind) as 'proxy_url'") }
+        self.url = url
         do throws(ModuleError) {
             self.upstream = try UpstreamProxy(url)
         } catch {
@@ -40,4 +43,11 @@ public struct ProxyOffer: Sendable, Equatable {
         checks["attempt"] = nil
         self.checks = checks
     }
+}
+
+// Printed or dumped, it shows no credentials.
+
+extension ProxyOffer: CustomStringConvertible, CustomReflectable {
+    public var description: String { "ProxyOffer(\(self.upstream))" }
+    public var customMirror: Mirror { Mirror(self, children: ["upstream": self.upstream, "attempt": self.attempt]) }
 }
