@@ -13,6 +13,7 @@ let nioConcurrencyHelpers = Target.Dependency.product(name: "NIOConcurrencyHelpe
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -70,7 +71,7 @@ let package = Package(
             name: "AgentModules",
             dependencies: [
                 "CFreeTDS", "CPool", "Celery", "JSON", "Spawning",
-                asyncHTTPClient, nioConcurrencyHelpers, nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+                asyncHTTPClient, nioConcurrencyHelpers, nioCore, nioHTTP1, nioPosix, nioSSL, nioTLS, logging,
             ],
             swiftSettings: settings
         ),
@@ -117,7 +118,7 @@ let package = Package(
             name: "AgentModulesTests",
             dependencies: [
                 "AgentModules", "Celery", "CPool", "JSON", "Spawning", nioConcurrencyHelpers, nioCore, nioHTTP1,
-                nioPosix, logging,
+                nioPosix, nioSSL, logging,
             ],
             swiftSettings: settings
         ),

@@ -2,5 +2,8 @@
 enum LogKeys {
     static let count = "count"
     static let error = "error"
+    static let function = "function"
+    static let queue = "queue"
     static let task = "task"
+    static let traceback = "traceback"
 }

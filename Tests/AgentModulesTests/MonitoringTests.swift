@@ -81,7 +81,7 @@ struct MonitoringTests {
 
     @Test("a repetition waits longer each time, up to a bound")
     func backoff() {
-        var backoff = MonitoringBackoff()
+        var backoff = RetryBackoff()
         for longest in [100, 200, 400, 800, 1600, 3200, 3200, 3200] {
             let wait = backoff.next()
             #expect(wait >= .milliseconds(longest / 2) && wait <= .milliseconds(longest))

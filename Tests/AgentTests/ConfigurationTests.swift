@@ -18,7 +18,8 @@ struct ConfigurationTests {
         #expect(configuration.redis.tls == nil)
         #expect(configuration.redis.password == nil)
         #expect(configuration.modules.backendURL == "http://localhost:8000")
-        #expect(configuration.modules.proxyProviderURL == "http://127.0.0.1:5001")
+        #expect(configuration.modules.proxy.providerURL == "http://127.0.0.1:5001")
+        #expect(configuration.modules.proxy.port == 8081)
         #expect(configuration.modules.fingerprintProviderURL == "http://localhost:5005")
         #expect(configuration.modules.sqlServer.name == nil)
         #expect(configuration.modules.sqlServer.port == 1433)
@@ -44,7 +45,10 @@ struct ConfigurationTests {
             "SQL_SERVER_NAME": "n", "SQL_SERVER_DB": "d", "SQL_SERVER_USER": "u", "SQL_SERVER_PASSWORD": "p w",
             "SQL_SERVER_PORT": "1434", "AGENT_SQL_CONNECTIONS": "3", "AGENT_SQL_CONNECT_TIMEOUT": "7",
             "AGENT_SQL_QUERY_TIMEOUT": "9", "AGENT_SQL_IDLE_TIMEOUT": "11",
-            "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru", "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
+            "AGENT_PROXY_PORT": "0", "AGENT_PROXY_UPSTREAM_CA": "/uca", "AGENT_PROXY_CA_DIRECTORY": "~/ca",
+            "HOME": "/home/u",
+            "AGENT_PROXY_MITMDUMP": "/no/mitmdump", "REQUIREMENTS_TXT": "c2l4", "AGENT_REDIS_USER": "ru",
+            "AGENT_REDIS_PASSWORD": "rp", "AGENT_REDIS_DB": "3",
             "AGENT_REDIS_TLS": "Yes", "AGENT_REDIS_TLS_CA": "/ca", "AGENT_REDIS_TLS_CERT": "/cert",
             "AGENT_REDIS_TLS_KEY": "/key", "AGENT_REDIS_TIMEOUT": "1.5", "AGENT_DEFINITION_DEADLINE": "0",
             "AGENT_PYTHON": "python3.12", "AGENT_DRAIN_SECONDS": "30", "AGENT_MAX_DELIVERIES": "4",
@@ -55,7 +59,11 @@ struct ConfigurationTests {
         #expect(configuration.rabbitMQURL == "amqps://u:p@a/v?heartbeat=5;amqp://b")
         #expect(configuration.redis.address == "[::1]:7000")
         #expect(configuration.modules.backendURL == "https://b")
-        #expect(configuration.modules.proxyProviderURL == "http://u:p@proxy:1")
+        #expect(configuration.modules.proxy.providerURL == "http://u:p@proxy:1")
+        #expect(configuration.modules.proxy.port == 0)
+        #expect(configuration.modules.proxy.upstreamAuthorities == "/uca")
+        #expect(configuration.modules.proxy.authorityDirectory == "/home/u/ca")
+        #expect(throws: ModuleError.self) { try configuration.modules.proxy.program() }
         #expect(configuration.modules.fingerprintProviderURL == "http://f")
         #expect(configuration.modules.sqlServer.name == "n")
         #expect(configuration.modules.sqlServer.database == "d")

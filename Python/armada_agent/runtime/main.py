@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from .. import connector
+from .. import connector, mitmproxy_packages
 from . import wire
 from .clerk import Clerk, serve
 from .output import TextStream
@@ -430,4 +430,5 @@ def main() -> None:
     sys.stderr = sys.__stderr__ = err  # type: ignore[assignment, misc]
     sys.argv = ["armada-agent"]
     connector.inherit()
+    mitmproxy_packages.install()
     Main([out, err]).run()

@@ -35,6 +35,8 @@ def launch() -> None:
             return
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
+            # The first request is sent before the agent could ask for its sender's number.
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             try:
                 subprocess.Popen(
                     [agent_binary(), "modules", "--connector", str(theirs.fileno())],

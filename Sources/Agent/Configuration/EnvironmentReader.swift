@@ -1,6 +1,6 @@
 /// Reads variables one by one and keeps every problem, so that all can be told at once.
 struct EnvironmentReader {
-    private let environment: [String: String]
+    let environment: [String: String]
     /// In the order of the table.
     var problems: [ConfigurationError] { self.reported.sorted { $0.position < $1.position }.map(\.problem) }
     /// The names asked for, by which a test shows that the table is complete.

@@ -201,6 +201,34 @@ enum Variables {
         shown: "`60`",
         "Seconds after which a connection to the SQL Server that nobody uses is closed."
     )
+    static let proxyMitmdump = EnvironmentVariable(
+        "AGENT_PROXY_MITMDUMP",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "`.mitmproxy/bin/mitmdump` beside the package, or `mitmdump`",
+        "mitmproxy's mitmdump, which runs the proxies: a path, or a name on `PATH`."
+    )
+    static let proxyPort = EnvironmentVariable(
+        "AGENT_PROXY_PORT",
+        .number(0...65535),
+        default: 8081,
+        shown: "`8081`",
+        "The port of `127.0.0.1` that a proxy listens on; 0 for any free one, as several Python processes need it."
+    )
+    static let proxyAuthorityDirectory = EnvironmentVariable(
+        "AGENT_PROXY_CA_DIRECTORY",
+        .text,
+        default: "~/.mitmproxy",
+        shown: "`~/.mitmproxy`",
+        "The folder of mitmproxy's certificate authority, which is made there where it is missing, and of its `config.yaml`."
+    )
+    static let proxyUpstreamAuthorities = EnvironmentVariable(
+        "AGENT_PROXY_UPSTREAM_CA",
+        ValueFormat<String>.text.optional,
+        default: nil,
+        shown: "the system's",
+        "PEM file of more authorities that the certificates of `https` upstream proxies are verified with."
+    )
     static let python = EnvironmentVariable(
         "AGENT_PYTHON",
         ValueFormat<String>.text.optional,
@@ -288,7 +316,9 @@ enum Variables {
         sqlServerPassword.row, requirements.row, redisUser.row, redisPassword.row, redisDatabase.row, redisTLS.row,
         redisTLSAuthorities.row,
         redisTLSCertificate.row, redisTLSKey.row, redisTimeout.row, definitionDeadline.row,
-        sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, sqlIdleTimeout.row, python.row, concurrency.row,
+        sqlConnections.row, sqlConnectTimeout.row, sqlQueryTimeout.row, sqlIdleTimeout.row, proxyMitmdump.row,
+        proxyPort.row,
+        proxyAuthorityDirectory.row, proxyUpstreamAuthorities.row, python.row, concurrency.row,
         prefetchMultiplier.row, drainSeconds.row, maximumDeliveries.row, monitoring.row, monitoringOutbox.row,
         httpPort.row, httpHost.row,
         logLevel.row, logFormat.row,

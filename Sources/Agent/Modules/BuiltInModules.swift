@@ -32,6 +32,7 @@ public enum BuiltInModules {
             FingerprintModule(url: configuration.fingerprintProviderURL, http: http),
             MonitoringModule(url: configuration.backendURL, http: http, outbox: outbox, logger: logger),
             DatabaseModule(configuration.sqlServer, logger: logger),
+            ProxyModule(configuration.proxy, http: http, eventLoop: eventLoop, logger: logger),
         ]
         if let worker { modules.append(JobsModule(worker: worker)) }
         return ModuleServer(modules: modules, eventLoop: eventLoop, logger: logger)
@@ -45,7 +46,7 @@ extension ModulesConfiguration {
         self.init(
             backendURL: reader[Variables.backendURL],
             outbox: mode == .outbox ? folder : nil,
-            proxyProviderURL: reader[Variables.proxyProviderURL],
+            proxy: ProxyConfiguration(reading: &reader),
             fingerprintProviderURL: reader[Variables.fingerprintProviderURL],
             sqlServer: SQLServerConfiguration(
                 name: reader[Variables.sqlServerName],
@@ -59,6 +60,33 @@ extension ModulesConfiguration {
                 idleTimeout: reader[Variables.sqlIdleTimeout]
             )
         )
+    }
+}
+
+extension ProxyConfiguration {
+    init(reading reader: inout EnvironmentReader) {
+        let environment = reader.environment
+        let configured = reader[Variables.proxyMitmdump]
+        self.init(
+            providerURL: reader[Variables.proxyProviderURL],
+            upstreamAuthorities: reader[Variables.proxyUpstreamAuthorities],
+            port: reader[Variables.proxyPort],
+            authorityDirectory: FileSystem.expanded(
+                reader[Variables.proxyAuthorityDirectory],
+                environment: environment
+            ),
+            environment: environment
+        ) { () throws(ModuleError) -> Program in
+            let locator = PythonLocator(environment: environment)
+            do throws(PythonLocator.Failure) {
+                return Program(
+                    mitmdump: try locator.mitmdump(configured: configured),
+                    script: try locator.runtime() + "/armada_agent/proxy/script.py"
+                )
+            } catch {
+                throw ModuleError("missing", error.message)
+            }
+        }
     }
 }
 

@@ -21,6 +21,13 @@ enum FileSystem {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && access(path, X_OK) == 0
     }
 
+    /// A path whose `~/` stands for the user's home.
+    static func expanded(_ path: String, environment: [String: String]) -> String {
+        guard path.hasPrefix("~/") else { return path }
+        let home = environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
+        return (home ?? getpwuid(geteuid()).map { String(cString: $0.pointee.pw_dir) } ?? "") + path.dropFirst()
+    }
+
     /// A new folder that only we can enter, with the system's folder for temporary files as its parent.
     static func makePrivateFolder(environment: [String: String]) throws(Failure) -> String {
         let parent = environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"

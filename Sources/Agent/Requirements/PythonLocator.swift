@@ -1,11 +1,12 @@
 import Glibc
 
-/// Finds the interpreter and the agent's own Python code.
+/// Finds the interpreter, mitmproxy and the agent's own Python code.
 public struct PythonLocator: Sendable {
-    /// Neither of them where it was looked for.
+    /// Nothing where it was looked for.
     public enum Failure: StartupError, Equatable {
         case noPython(found: String)
         case noRuntime(searched: String)
+        case noMitmdump(found: String)
 
         public var exitStatus: ExitStatus { .configuration }
 
@@ -16,6 +17,9 @@ public struct PythonLocator: Sendable {
             case .noRuntime(let searched):
                 "the agent's Python code is missing: found neither Python/armada_agent above \(searched) nor "
                     + "share/armada-agent beside it, expected an installation as scripts/setup leaves it"
+            case .noMitmdump(let found):
+                "AGENT_PROXY_MITMDUMP: found \(found), expected the path of mitmproxy's mitmdump, or its name on PATH; "
+                    + "scripts/setup installs it"
             }
         }
     }
@@ -49,26 +53,43 @@ public struct PythonLocator: Sendable {
     /// - Parameter configured: `AGENT_PYTHON`, a path or a name on `PATH`.
     /// - Returns: its path; links are not resolved, since by its own path an interpreter knows its virtual environment.
     public func python(configured: String?) throws(Failure) -> String {
+        switch self.program(configured, besidePackage: ".venv/bin/python", name: "python3") {
+        case .found(let python): return python
+        case .missing(let found): throw .noPython(found: found)
+        }
+    }
+
+    /// mitmproxy's mitmdump: the one configured, else `.mitmproxy/bin/mitmdump` beside the package, else `mitmdump`.
+    ///
+    /// - Parameter configured: `AGENT_PROXY_MITMDUMP`, a path or a name on `PATH`.
+    public func mitmdump(configured: String?) throws(Failure) -> String {
+        switch self.program(configured, besidePackage: ".mitmproxy/bin/mitmdump", name: "mitmdump") {
+        case .found(let mitmdump): return mitmdump
+        case .missing(let found): throw .noMitmdump(found: found)
+        }
+    }
+
+    private enum Search {
+        case found(String)
+        /// What was found in its place, in words.
+        case missing(String)
+    }
+
+    private func program(_ configured: String?, besidePackage path: String, name: String) -> Search {
         if let configured {
-            if configured.utf8.contains(UInt8(ascii: "/")) {
-                guard FileSystem.isExecutable(configured) else {
-                    let what = FileSystem.exists(configured) ? "which is no executable file" : "which doesn't exist"
-                    throw .noPython(found: Redaction.quoted(configured) + ", " + what)
-                }
-                return configured
+            guard configured.utf8.contains(UInt8(ascii: "/")) else {
+                return Self.onPath(configured, path: self.path).map { .found($0) }
+                    ?? .missing(Redaction.quoted(configured) + ", which is not on PATH")
             }
-            guard let found = Self.onPath(configured, path: self.path) else {
-                throw .noPython(found: Redaction.quoted(configured) + ", which is not on PATH")
-            }
-            return found
+            guard !FileSystem.isExecutable(configured) else { return .found(configured) }
+            let what = FileSystem.exists(configured) ? "which is no executable file" : "which doesn't exist"
+            return .missing(Redaction.quoted(configured) + ", " + what)
         }
-        for folder in Self.ancestors(of: self.folder) where FileSystem.isExecutable(folder + "/.venv/bin/python") {
-            return folder + "/.venv/bin/python"
+        for folder in Self.ancestors(of: self.folder) where FileSystem.isExecutable("\(folder)/\(path)") {
+            return .found("\(folder)/\(path)")
         }
-        guard let found = Self.onPath("python3", path: self.path) else {
-            throw .noPython(found: "nothing, nor .venv/bin/python beside the package, nor python3 on PATH")
-        }
-        return found
+        return Self.onPath(name, path: self.path).map { .found($0) }
+            ?? .missing("nothing, nor \(path) beside the package, nor \(name) on PATH")
     }
 
     /// The folder that holds the package `armada_agent`, to be put on Python's path.

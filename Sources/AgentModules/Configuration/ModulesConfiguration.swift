@@ -4,8 +4,8 @@ public struct ModulesConfiguration: Sendable {
     public var backendURL: String
     /// `AGENT_MONITORING_OUTBOX`, where `AGENT_MONITORING` asks for one: the folder of what is kept for the backend.
     public var outbox: String?
-    /// `PROXY_PROVIDER_URL`: the provider, or the upstream proxy. May hold secrets.
-    public var proxyProviderURL: String
+    /// The user's proxies.
+    public var proxy: ProxyConfiguration
     /// `FINGERPRINT_PROVIDER_URL`.
     public var fingerprintProviderURL: String
     /// The user's SQL Server.
@@ -14,13 +14,13 @@ public struct ModulesConfiguration: Sendable {
     public init(
         backendURL: String,
         outbox: String? = nil,
-        proxyProviderURL: String,
+        proxy: ProxyConfiguration,
         fingerprintProviderURL: String,
         sqlServer: SQLServerConfiguration
     ) {
         self.backendURL = backendURL
         self.outbox = outbox
-        self.proxyProviderURL = proxyProviderURL
+        self.proxy = proxy
         self.fingerprintProviderURL = fingerprintProviderURL
         self.sqlServer = sqlServer
     }
@@ -72,7 +72,7 @@ public struct SQLServerConfiguration: Sendable {
 
 extension ModulesConfiguration: CustomStringConvertible, CustomReflectable {
     public var description: String { "ModulesConfiguration" }
-    public var customMirror: Mirror { Mirror(self, children: ["sqlServer": self.sqlServer]) }
+    public var customMirror: Mirror { Mirror(self, children: ["proxy": self.proxy, "sqlServer": self.sqlServer]) }
 }
 
 extension SQLServerConfiguration: CustomStringConvertible, CustomReflectable {

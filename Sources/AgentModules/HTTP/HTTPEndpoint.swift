@@ -32,18 +32,12 @@ struct HTTPEndpoint: Sendable, Equatable {
         self.base = String(base[..<scheme.upperBound] + rest[rest.index(after: at)...])
     }
 
-    /// Undoes percent-encoding.
+    var isHTTP: Bool {
+        let base = self.base.prefix(8).lowercased()
+        return base.hasPrefix("http://") || base.hasPrefix("https://")
+    }
+
     private static func decoded(_ text: Substring) -> String {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "%"), rest.count >= 2, let value = UInt8(Substring(rest.prefix(2)), radix: 16) {
-                bytes.append(value)
-                rest = rest.dropFirst(2)
-            } else {
-                bytes.append(byte)
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
+        String(decoding: PercentEncoding.decodedBytes(text), as: UTF8.self)
     }
 }

@@ -23,7 +23,7 @@ enum HTTPFailure: Error, Sendable, Equatable {
         case is NIOTooManyBytesError: self = .tooLarge(limit: limits.body)
         case let error as HTTPClientError: self.init(error, limits: limits)
         case let error as NIOConnectionError: self = .network(Self.text(error))
-        case NIOSSLError.handshakeFailed(let reason): self = .network(Self.handshake("\(reason)"))
+        case let error as NIOSSLError: self = .network(TLSFailure.text(error))
         default: self = .network("\(error)")
         }
     }
@@ -36,13 +36,6 @@ enum HTTPFailure: Error, Sendable, Equatable {
         case .remoteConnectionClosed: self = .network("the server has closed the connection")
         default: self = .network(error.shortDescription)
         }
-    }
-
-    /// The library's own text names the lines of its source.
-    private static func handshake(_ reason: String) -> String {
-        reason.contains("CERTIFICATE_VERIFY_FAILED")
-            ? "the server's certificate is not one that this system's authorities vouch for"
-            : "the TLS handshake failed: \(reason)"
     }
 
     private static func text(_ error: NIOConnectionError) -> String {

@@ -131,27 +131,36 @@ public final class ModuleHTTPClient: Sendable {
     }
 }
 
-/// A request with a JSON body.
+/// A request, with a JSON body or with none.
 struct HTTPModuleRequest: Sendable {
     fileprivate var request: HTTPClientRequest
+    /// For messages, without the query: `POST http://backend/api/jobs/`.
+    let description: String
 
     /// - Parameters:
     ///   - path: begins with a slash.
+    ///   - query: encoded, without its question mark.
     ///   - body: JSON text.
-    init(_ method: HTTPMethod, _ endpoint: HTTPEndpoint, _ path: String, body: ByteBuffer) {
-        self.request = HTTPClientRequest(url: endpoint.base + path)
+    init(
+        _ method: HTTPMethod,
+        _ endpoint: HTTPEndpoint,
+        _ path: String,
+        query: String = "",
+        body: ByteBuffer? = nil
+    ) {
+        self.description = "\(method) \(endpoint.base)\(path)"
+        self.request = HTTPClientRequest(url: endpoint.base + path + (query.isEmpty ? "" : "?\(query)"))
         self.request.method = method
-        self.request.headers.add(name: "Content-Type", value: "application/json")
         self.request.headers.add(name: "Accept", value: "*/*")
         self.request.headers.add(name: "User-Agent", value: "armada-agent")
         if let credentials = endpoint.credentials {
             self.request.setBasicAuth(username: credentials.user, password: credentials.password)
         }
-        self.request.body = .bytes(body)
+        if let body {
+            self.request.headers.add(name: "Content-Type", value: "application/json")
+            self.request.body = .bytes(body)
+        }
     }
-
-    /// For messages: `POST http://backend/api/jobs/`.
-    var description: String { "\(self.request.method) \(self.request.url)" }
 }
 
 struct HTTPModuleResponse: Sendable {

@@ -95,17 +95,6 @@ struct MonitoringMessage: Sendable, Equatable {
     }
 }
 
-/// How long to wait before a message is sent again: twice as long each time, and less by chance, so that the agents of a run don't come all at once.
-struct MonitoringBackoff: Sendable {
-    private(set) var attempts = 0
-
-    mutating func next() -> Duration {
-        let longest = 0.1 * Double(1 << min(self.attempts, 5))
-        self.attempts += 1
-        return .seconds(longest * Double.random(in: 0.5...1))
-    }
-}
-
 extension ModuleArguments {
     /// A value of any kind, `None` too.
     fileprivate func value(_ name: String) throws(ModuleError) -> JSON {

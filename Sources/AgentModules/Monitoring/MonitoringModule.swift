@@ -96,7 +96,7 @@ public struct MonitoringModule: AgentModule {
     private func deliver(_ message: MonitoringMessage) async throws(ModuleError) {
         let request = HTTPModuleRequest(message.method, self.endpoint, message.path, body: message.body.encoded)
         let deadline = ContinuousClock.now + self.limit
-        var backoff = MonitoringBackoff()
+        var backoff = RetryBackoff()
         while true {
             let problem: ModuleError
             switch await self.http.attempt(request, deadline: deadline) {

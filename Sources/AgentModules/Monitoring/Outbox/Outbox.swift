@@ -175,7 +175,7 @@ extension Outbox {
         _ message: MonitoringMessage,
         _ attempt: @Sendable (MonitoringMessage) async -> Attempt
     ) async -> Bool {
-        var backoff = MonitoringBackoff()
+        var backoff = RetryBackoff()
         while !Task.isCancelled {
             switch await attempt(message) {
             case .delivered:
