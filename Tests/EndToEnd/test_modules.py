@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import re
 import signal
 import socket
@@ -248,11 +249,14 @@ class TestMonitoring:
         assert len(desk.requests) == 1
 
     def test_a_backend_that_is_started_late(self, desk: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-        port = free_port()
-        monkeypatch.setenv("BACKEND_URL", f"http://127.0.0.1:{port}")
         late = threading.Thread(target=job().create_job)
-        late.start()
-        time.sleep(0.5)
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+            monkeypatch.setenv("BACKEND_URL", f"http://127.0.0.1:{port}")
+            late.start()
+            # The first attempt is turned away.
+            closed.settimeout(10)
+            closed.accept()[0].close()
         with Backend(port=port) as backend:
             late.join(10)
             assert len(backend.requests) == 1
@@ -298,14 +302,19 @@ class TestCallers:
 
     def test_a_signal_in_the_middle_gives_the_call_up(self, desk: Backend) -> None:
         silent = threading.Event()
-        desk.answer = lambda request: Answer() if "run_uuid" in request.json or silent.wait(60) else Answer(500)
+
+        def answer(request: Request) -> Answer:
+            if "run_uuid" in request.json:
+                return Answer()
+            os.kill(os.getpid(), signal.SIGALRM)
+            return Answer() if silent.wait(60) else Answer(500)
 
         def interrupt(_: int, __: object) -> None:
             raise TimeoutError
 
+        desk.answer = answer
         previous = signal.signal(signal.SIGALRM, interrupt)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(TimeoutError):
                 job().record_success_event("x")
             assert MonitoringClient("run", 0, "job").create_job()
@@ -317,11 +326,19 @@ class TestCallers:
 
     def test_a_task_that_is_cancelled_gives_the_call_up(self, desk: Backend) -> None:
         silent = threading.Event()
-        desk.answer = lambda _: Answer() if silent.wait(60) else Answer(500)
 
         async def cancelled() -> None:
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(job().record_success_event_async("x"), 0.3)
+            loop = asyncio.get_running_loop()
+            call = asyncio.ensure_future(job().record_success_event_async("x"))
+
+            def answer(_: Request) -> Answer:
+                if not silent.is_set():
+                    loop.call_soon_threadsafe(call.cancel)
+                return Answer() if silent.wait(60) else Answer(500)
+
+            desk.answer = answer
+            with pytest.raises(asyncio.CancelledError):
+                await call
             silent.set()
             await job().create_job_async()
 

@@ -42,37 +42,36 @@ public struct CeleryApp: Sendable {
         }
         defer { pidFile?.remove() }
         let locator = PythonLocator(environment: self.environment)
-        let worker = Worker(
-            configuration: self.configuration.worker,
+        let host = try WorkerHost(
+            self.configuration.worker,
             pool: PoolConfiguration(
                 python: try locator.python(configured: self.configuration.python),
                 runtime: try locator.runtime(),
                 environment: self.environment.merging(self.configuration.celeryVariables) { $1 },
                 output: .inherited
             ),
-            eventLoop: self.eventLoop,
+            modules: self.modules,
+            probes: self.configuration.probes,
+            on: self.eventLoop,
             logger: self.logger
         )
-        return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
-            group.addTask {
-                for await request in requests { await worker.perform(request) }
-                return nil
-            }
-            if let address = self.configuration.probes {
-                group.addTask {
-                    try await ProbeServer(address, of: worker, logger: self.logger).run()
-                    return nil
-                }
-            }
-            group.addTask {
-                let request = self.configuration.loadRequest(commandLine: self.commandLine).encoded
-                return try await worker.run { pool in try Manifest(parsing: try await pool.load(request)) }
-            }
-            defer { group.cancelAll() }
-            while let ending = try await group.next() {
-                if let ending { return ending }
-            }
-            return .warm
+        let worker = host.worker
+        return try await host.run(requests: requests) {
+            let request = self.configuration.loadRequest(commandLine: self.commandLine).encoded
+            return try await worker.run { pool in try Manifest(parsing: try await pool.load(request)) }
+        }
+    }
+
+    /// Most projects use no modules, and may have variables of other meanings under the same names: those keep no worker from starting.
+    private var modules: WorkerHost.Modules? {
+        do throws(ConfigurationErrors) {
+            return WorkerHost.Modules(
+                configuration: try BuiltInModules.configuration(environment: self.environment),
+                outboxName: self.configuration.nodeName.description
+            )
+        } catch {
+            self.logger.info("the built-in modules are not served", metadata: [LogKeys.error: "\(error.message)"])
+            return nil
         }
     }
 

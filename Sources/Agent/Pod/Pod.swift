@@ -1,5 +1,4 @@
 import AMQP
-import AgentModules
 import Celery
 public import CeleryWorker
 import JSON
@@ -51,74 +50,27 @@ public struct Pod: Sendable {
         let locator = PythonLocator(environment: self.environment)
         let python = try locator.python(configured: self.configuration.python)
         let runtime = try locator.runtime()
-        let connector = try ModuleConnector()
-        let outbox = self.configuration.modules.outbox.map { folder in
-            Outbox(directory: "\(folder)/\(self.outboxName)", eventLoop: self.eventLoop, logger: self.logger)
-        }
-        var configuration = self.workerConfiguration
-        if let outbox {
-            configuration.beforeLateAcknowledgement = { await outbox.settle(task: $0, within: Self.outboxLimit) }
-        }
-        let worker = Worker(
-            configuration: configuration,
-            pool: PoolConfiguration(
-                python: python,
-                runtime: runtime,
-                environment: self.environment,
-                inherited: [connector.connecting]
+        let host = try WorkerHost(
+            self.workerConfiguration,
+            pool: PoolConfiguration(python: python, runtime: runtime, environment: self.environment),
+            modules: WorkerHost.Modules(
+                configuration: self.configuration.modules,
+                outboxName: "\(self.configuration.runID)-\(self.configuration.podIndex)"
             ),
-            eventLoop: self.eventLoop,
-            logger: self.logger
-        )
-        let modules = BuiltInModules.server(
-            self.configuration.modules,
-            for: worker,
-            outbox: outbox,
+            probes: self.configuration.probes,
             on: self.eventLoop,
             logger: self.logger
         )
-        return try await withThrowingTaskGroup(of: Worker.Ending?.self) { group in
-            group.addTask {
-                for await request in requests { await worker.perform(request) }
-                return nil
-            }
-            if let address = self.configuration.probes {
-                group.addTask {
-                    try await ProbeServer(address, of: worker, outbox: outbox, logger: self.logger).run()
-                    return nil
+        let worker = host.worker
+        return try await host.run(requests: requests) {
+            // The requirements may bring another Celery, so Python starts after them.
+            if let requirements = self.configuration.requirements {
+                guard try await self.install(requirements, python: python, unlessStopped: worker) else {
+                    return .warm
                 }
             }
-            group.addTask {
-                try await modules.run(connector: connector)
-                return nil
-            }
-            group.addTask {
-                // The requirements may bring another Celery, so Python starts after them.
-                if let requirements = self.configuration.requirements {
-                    guard try await self.install(requirements, python: python, unlessStopped: worker) else {
-                        return .warm
-                    }
-                }
-                return try await worker.run { pool in try await self.load(in: pool) }
-            }
-            defer { group.cancelAll() }
-            while let ending = try await group.next() {
-                if let ending { return ending }
-            }
-            return .warm
+            return try await worker.run { pool in try await self.load(in: pool) }
         }
-    }
-
-    /// How long a job's acknowledgement may wait for its events.
-    private static let outboxLimit = Duration.seconds(30)
-
-    /// A run's identifier may hold what a folder's name must not.
-    private var outboxName: String {
-        "\(self.configuration.runID)-\(self.configuration.podIndex)".split(
-            separator: "/",
-            omittingEmptySubsequences: false
-        )
-        .joined(separator: "%2F")
     }
 
     private var workerConfiguration: WorkerConfiguration {
