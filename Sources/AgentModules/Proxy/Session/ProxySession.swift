@@ -33,7 +33,7 @@ actor ProxySession {
     /// As it was asked for, and once mitmdump has listened as it is.
     var port: Int
     var route: ProxyRoute
-    /// Listeners that no new connection takes.
+    /// Listeners that no new connection takes, and that may still have old ones.
     var former: [RelayListener] = []
     /// As the add-on is told of them, in the order in which they were added.
     var functions: [JSONObject]
@@ -97,7 +97,15 @@ actor ProxySession {
         // Also where mitmdump does not answer in time: it comes to the command as soon as it can.
         self.route = route
         try await self.perform(Self.command(for: route))
-        for listener in self.former where listener.port != self.route.listener.port { await listener.retire() }
+        await self.retireFormer()
+    }
+
+    /// Former listeners take no new connections; those whose last one has ended are forgotten.
+    private func retireFormer() async {
+        for listener in self.former where listener.id != self.route.listener.id {
+            await listener.retire()
+            if await listener.openConnections == 0 { self.former.removeAll { $0.id == listener.id } }
+        }
     }
 
     /// Waits until all that came up to now is known here; not for long, where mitmproxy is busy.

@@ -25,6 +25,9 @@ public struct RelayListener: Sendable {
         try? await self.server.eventLoop.flatSubmit { self.connections.value.abort() }.get()
     }
 
+    /// Tells listeners apart; a port may come again.
+    var id: ObjectIdentifier { ObjectIdentifier(self.server) }
+
     /// How many connections are open, each with its upstream.
     var openConnections: Int {
         get async {
