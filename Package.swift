@@ -49,7 +49,8 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "JSON", dependencies: [nioCore], swiftSettings: settings),
-        .target(name: "Celery", dependencies: ["AMQP", "JSON", nioCore], swiftSettings: settings),
+        .target(name: "Marshal", dependencies: ["JSON", nioCore], swiftSettings: settings),
+        .target(name: "Celery", dependencies: ["AMQP", "JSON", "Marshal", nioCore], swiftSettings: settings),
         .target(name: "CPool"),
         // How processes are started that die with the agent.
         .target(name: "Spawning", dependencies: ["CPool", nioCore], swiftSettings: settings),
@@ -70,7 +71,7 @@ let package = Package(
         .target(
             name: "AgentModules",
             dependencies: [
-                "CFreeTDS", "CPool", "Celery", "JSON", "Spawning",
+                "CFreeTDS", "CPool", "Celery", "JSON", "Marshal", "Spawning",
                 asyncHTTPClient, nioConcurrencyHelpers, nioCore, nioHTTP1, nioPosix, nioSSL, nioTLS, logging,
             ],
             swiftSettings: settings
@@ -103,10 +104,13 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON", nioCore], swiftSettings: settings),
+        .testTarget(name: "MarshalTests", dependencies: ["JSON", "Marshal", nioCore], swiftSettings: settings),
         .testTarget(name: "CeleryTests", dependencies: ["AMQP", "Celery", "JSON", nioCore], swiftSettings: settings),
         .testTarget(
             name: "PythonPoolTests",
-            dependencies: ["PythonPool", "Spawning", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque],
+            dependencies: [
+                "JSON", "Marshal", "PythonPool", "Spawning", nioConcurrencyHelpers, nioCore, nioPosix, logging, deque,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -136,7 +136,6 @@ extension PythonPool {
                 }
             }
         }
-        writes &+= 1
         return result >= 0
     }
 

@@ -62,7 +62,6 @@ public actor PythonPool {
 
     var prefix = ByteBuffer()
     var pumping = false
-    var writes = 0
 
     /// - Parameter onEvent: Called on `eventLoop`; may call the pool's synchronous methods by `assumeIsolated`.
     public init(
@@ -286,16 +285,6 @@ public actor PythonPool {
 
     /// How many workers are wanted.
     public var size: Int { machine.wanted }
-    /// Workers that could run a job now.
-    public var idleCount: Int { machine.workers.count { $0.isIdle } }
-    /// Workers that have a job.
-    public var busyCount: Int { machine.workers.count { !$0.jobs.isEmpty } }
-    /// Jobs in the pool, begun or not.
-    public var jobCount: Int { machine.jobCount }
-    /// Jobs that workers have finished.
-    public var finishedCount: Int { machine.finishedCount }
-    /// Messages written to workers.
-    public var writeCount: Int { writes }
     /// The main process, 0 before it runs.
     public var mainPid: Int32 { main?.pid ?? 0 }
 }

@@ -55,7 +55,7 @@ struct FaultTests {
             try await harness.recorder.until("the end of all") { $0.count { $0.ends != nil } >= Int(jobs) }
             let ended = harness.recorder.events.compactMap(\.ends)
             #expect(ended.sorted() == Array(1...jobs))
-            #expect(await harness.pool.jobCount == 0)
+            #expect(await harness.pool.machine.jobCount == 0)
         }
     }
 
@@ -91,7 +91,7 @@ struct FaultTests {
             #expect(await harness.pool.withdraw(3) == false)
             #expect(await harness.pool.withdraw(7) == true)
             #expect(await harness.pool.withdrawAll().sorted() == [2, 4, 5, 6])
-            #expect(await harness.pool.jobCount == 1)
+            #expect(await harness.pool.machine.jobCount == 1)
             close(creat(path, 0o600))
             _ = try await harness.recorder.finished(1)
             #expect(harness.recorder.events.compactMap(\.ends) == [1])

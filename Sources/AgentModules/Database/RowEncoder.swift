@@ -1,5 +1,5 @@
 import CFreeTDS
-import Celery
+import Marshal
 
 /// Writes a connection's current row for Python.
 ///

@@ -1,5 +1,5 @@
 import CFreeTDS
-import Celery
+import Marshal
 import NIOCore
 
 /// One connection to the SQL Server. Its methods block, but for ``interrupt()``.

@@ -1,5 +1,5 @@
-import Celery
 import JSON
+import Marshal
 import NIOCore
 import NIOHTTP1
 

@@ -1,7 +1,7 @@
-import Celery
 import Glibc
 import JSON
 public import Logging
+import Marshal
 public import NIOCore
 
 /// The user's proxies: `proxy.launch`, `proxy.add`, `proxy.switch`, `proxy.retrieve`, `proxy.retrieve_all`, `proxy.data_count`, `proxy.exit`.

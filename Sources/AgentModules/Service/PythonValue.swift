@@ -1,5 +1,5 @@
-public import Celery
 public import JSON
+public import Marshal
 public import NIOCore
 
 /// A value that goes to Python, encoded in its `marshal` format.
@@ -19,29 +19,4 @@ public struct PythonValue: Sendable {
     public static func bool(_ value: Bool) -> PythonValue { PythonValue { $0.bool(value) } }
     public static func bytes(_ value: ByteBuffer) -> PythonValue { PythonValue { $0.bytes(value) } }
     public static func json(_ value: JSON) -> PythonValue { PythonValue { $0.json(value) } }
-}
-
-extension MarshalWriter {
-    /// A value as Python's `json.loads` would give it.
-    public mutating func json(_ value: JSON) {
-        switch value {
-        case .null: self.none()
-        case .bool(let value): self.bool(value)
-        case .int(let value): self.int(value)
-        // The SDK asks for no such numbers; as text they keep their digits.
-        case .bigInteger(let digits): self.string(digits)
-        case .double(let value): self.double(value)
-        case .string(let value): self.string(value)
-        case .array(let elements):
-            self.openList(count: elements.count)
-            for element in elements { self.json(element) }
-        case .object(let object):
-            self.openDictionary()
-            for (key, value) in object {
-                self.string(key)
-                self.json(value)
-            }
-            self.closeDictionary()
-        }
-    }
 }

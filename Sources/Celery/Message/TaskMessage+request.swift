@@ -1,4 +1,5 @@
 import AMQP
+import Marshal
 public import NIOCore
 
 /// The two dictionaries from which the Python worker builds a task's request, in Python's marshal format.

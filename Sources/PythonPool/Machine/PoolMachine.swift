@@ -100,7 +100,6 @@ struct PoolMachine {
     /// To be carried out, in order, by the owner, who empties it.
     var actions: [Action] = []
     private(set) var jobCount = 0
-    private(set) var finishedCount = 0
     var wanted = 0
     var stopping = false
     /// Moments of abnormal ends, the latest last.
@@ -154,7 +153,6 @@ struct PoolMachine {
         workers[slot].finished += 1
         workers[slot].full = false
         workers[slot].condemned = false
-        finishedCount += 1
         settleOne()
         if isLast, workers[slot].phase == .ready { retire(slot: slot, .recycled, isReplaced: true, now: now) }
         if workers[slot].jobs.isEmpty {

@@ -1,5 +1,7 @@
 import Glibc
+import JSON
 import Logging
+import Marshal
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -191,36 +193,31 @@ struct Harness {
         flags: PoolJob.Flags = [],
         contentType: String = "application/json"
     ) -> PoolJob {
-        let headers = Marshal.dictionary([
-            ("lang", .string("py")), ("task", .string(task)), ("id", .string("id-\(id)")), ("retries", .int(0)),
-            ("root_id", .string("id-\(id)")), ("timelimit", .list([.none, .none])), ("ignore_result", .bool(false)),
-        ])
-        let info = Marshal.dictionary([
-            (
-                "properties",
-                .dictionary([
-                    ("content_type", .string(contentType)), ("content_encoding", .string("utf-8")),
-                    ("delivery_mode", .int(2)), ("priority", .int(0)),
-                ])
-            ),
-            ("reply_to", .string("reply")), ("correlation_id", .string("id-\(id)")),
-            ("hostname", .string("worker0@host")),
-            (
-                "delivery_info",
-                .dictionary([
-                    ("exchange", .string("")), ("routing_key", .string("run")), ("priority", .int(0)),
-                    ("redelivered", .bool(false)),
-                ])
-            ),
-        ])
+        let headers: JSON = [
+            "lang": "py", "task": .string(task), "id": .string("id-\(id)"), "root_id": .string("id-\(id)"),
+            "retries": 0, "timelimit": [.null, .null], "ignore_result": false,
+        ]
+        let info: JSON = [
+            "properties": [
+                "content_type": .string(contentType), "content_encoding": "utf-8", "delivery_mode": 2, "priority": 0,
+            ],
+            "reply_to": "reply", "correlation_id": .string("id-\(id)"), "hostname": "worker0@host",
+            "delivery_info": ["exchange": "", "routing_key": "run", "priority": 0, "redelivered": false],
+        ]
         let body = "[\(arguments), {}, {\"callbacks\": null, \"errbacks\": null, \"chain\": null, \"chord\": null}]"
         return PoolJob(
             id: id,
-            headers: headers.buffer,
-            info: info.buffer,
+            headers: self.marshalled(headers),
+            info: self.marshalled(info),
             body: ByteBuffer(string: body),
             flags: flags
         )
+    }
+
+    private static func marshalled(_ value: JSON) -> ByteBuffer {
+        var writer = MarshalWriter()
+        writer.json(value)
+        return writer.buffer
     }
 
     private func quoted(_ text: String) -> String {

@@ -1,10 +1,10 @@
-import AMQP
-import Celery
+import JSON
+import Marshal
 import NIOCore
 import Testing
 
 @Suite("Python's marshal format")
-struct MarshalTests {
+struct MarshalWriterTests {
     private func bytes(_ write: (inout MarshalWriter) -> Void) -> [UInt8] {
         var writer = MarshalWriter()
         write(&writer)
@@ -40,6 +40,22 @@ struct MarshalTests {
             writer.closeList(list, count: 2)
         }
         #expect(written == [0x5B, 2, 0, 0, 0, 0x4E, 0x54])
+    }
+
+    @Test("JSON is written as Python's json.loads would give it")
+    func json() throws {
+        let value = try JSON(parsing: #"{"a": [null, 1.5], "b": 2}"#)
+        let expected = self.bytes { writer in
+            writer.openDictionary()
+            writer.string("a" as String)
+            writer.openList(count: 2)
+            writer.none()
+            writer.double(1.5)
+            writer.string("b" as String)
+            writer.int(2)
+            writer.closeDictionary()
+        }
+        #expect(self.bytes { $0.json(value) } == expected)
     }
 
     @Test("the extreme integer has five digits")
