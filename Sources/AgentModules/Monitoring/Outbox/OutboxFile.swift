@@ -29,7 +29,7 @@ struct OutboxFile: Sendable {
             try Self.synchronize(directory: directory)
             return (file, records, length)
         } catch {
-            _ = Glibc.close(journal)
+            Self.close(journal)
             throw error
         }
     }
@@ -63,7 +63,13 @@ struct OutboxFile: Sendable {
         else { throw Self.failure("write", path) }
     }
 
-    func close() { _ = Glibc.close(self.journal) }
+    func close() { Self.close(self.journal) }
+
+    /// A process that is being forked at this moment has the journal open, too, until it runs its program; the lock must not wait for it.
+    private static func close(_ journal: Int32) {
+        _ = flock(journal, LOCK_UN)
+        _ = Glibc.close(journal)
+    }
 
     private func read(_ path: String) throws(ModuleError) -> ([OutboxRecord], Int64) {
         var status = stat()
