@@ -22,7 +22,8 @@ from ..rabbitmq import RabbitMQ
 from ..redis_server import Redis
 from .differences import Difference, unused
 from .normal import Found, compare
-from .session import DEAD, DEAD_LETTERED, Session, host_name
+from .recording import DEAD, DEAD_LETTERED
+from .session import Session, host_name
 from .table import TABLE, Scenario, Setting, chosen
 
 SIDES = ("celery", "agent")

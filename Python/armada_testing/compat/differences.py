@@ -91,7 +91,7 @@ LISTED: list[Difference] = [
     ),
     # Endings.
     Difference("shutdown.*", "exit status", "a cold shutdown has cut tasks short, and its status says so"),
-    Difference("shutdown.*", "events / * / active", _OFFLINE),
+    Difference("shutdown.*", "events / * / active", _OFFLINE, sometimes=True),
     Difference("shutdown.soft_in_time", "events of tasks / *", _CANCELLED, stock="task-cancelled"),
     Difference("shutdown.*", "signals", "worker_shutdown is fired whatever the kind of shutdown"),
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..session import NODE, Session
+from ..recording import NODE
+from ..session import Session
 from ..table import Setting, scenario
 
 SEVERAL = Setting("several queues", options=("-E", "-c", "1", "-Q", "q1,q2"), queue="q2", described=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..session import HOST, NODE, Session
+from ..recording import HOST, NODE
+from ..session import Session
 from ..table import Setting, scenario
 
 STATE = Setting("statedb", options=("-E", "-c", "1", "--statedb=HOME/state"))
