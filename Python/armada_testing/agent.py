@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, cast
 
 from . import REPOSITORY
-from .processes import NotReady, Process, uninterrupted
+from .processes import NotReady
+from .program import Program
 from .rabbitmq import RabbitMQ
 from .redis_server import Redis
 
@@ -54,7 +53,7 @@ def pod_environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "AGENT_PYTHON": sys.executable, **settings}
 
 
-class Agent:
+class Agent(Program):
     """`with Agent(broker, store, run_id, log=…) as agent:` starts it; it is not ready before `wait_ready` returns."""
 
     def __init__(
@@ -74,7 +73,6 @@ class Agent:
         self.run_id = run_id
         self.node = f"worker{pod_index}@{socket.gethostname()}"
         self._broker = broker
-        self._log = log
         settings = {
             "RUN_ID": run_id,
             "POD_INDEX": str(pod_index),
@@ -89,22 +87,7 @@ class Agent:
             settings[prefix[0]] = str(concurrency)
         if prefetch != 1:
             settings[prefix[1]] = str(prefetch)
-        self._environment = pod_environment({**settings, **(environment or {})})
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        if self._process is None:
-            raise RuntimeError("the agent was not started")
-        return self._process
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def start(self) -> None:
-        """Starts it (again: with the same settings)."""
-        self._process = Process(agent_command(self.kind), self._log, self._environment)
+        super().__init__(agent_command(self.kind), log, pod_environment({**settings, **(environment or {})}))
 
     def wait_ready(self, seconds: float = 30, consumers: int = 1) -> None:
         """Until the run's queue has this many consumers."""
@@ -114,22 +97,3 @@ class Agent:
             return counts is not None and counts[1] >= consumers
 
         self.process.wait_ready(consumed, seconds, f"the queue has {consumers} consumer(s)")
-
-    def warm(self, seconds: float = 30) -> int:
-        """SIGTERM, and the exit status."""
-        self.process.send(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def output(self) -> str:
-        return self.process.output()
-
-    def __enter__(self) -> Agent:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Not an orderly stop, which a test makes itself: nothing may be left over, whatever state it is in.
-        with uninterrupted():
-            self.process.kill()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from celery import Celery
 
 from . import REPOSITORY
 from .agent import Kind, agent_command, default_kind, pod_environment
-from .processes import Process, uninterrupted, wait_until
+from .processes import wait_until
+from .program import Program
 from .rabbitmq import Broker
 
 # The project that the tests and scripts/compat share; its module says what its tasks do.
@@ -34,7 +33,7 @@ def worker_command(kind: Kind, module: str, general: Sequence[str], options: Seq
     return [*agent_command(kind), "worker", "-A", module, *general, *options]
 
 
-class Worker:
+class Worker(Program):
     """`with Worker(broker, log=…) as worker:` starts it; it is not ready before `wait_ready` returns.
 
     `options` are those of `celery worker` by their own names, `general` those of `celery` itself (`--workdir`, `-b`).
@@ -61,10 +60,8 @@ class Worker:
         self.kind = kind or default_kind()
         self.node = node or f"{uuid.uuid4().hex[:8]}@{socket.gethostname()}"
         self.queue = queue
-        self.folder = folder
         self._broker = broker
-        self._log = log
-        self._command = worker_command(self.kind, module, general, ["-n", self.node, *options])
+        command = worker_command(self.kind, module, general, ["-n", self.node, *options])
         variables = {
             "PROJECT_BROKER": url or broker.url,
             "PROJECT_BACKEND": backend or "",
@@ -72,26 +69,7 @@ class Worker:
             **(environment or {}),
         }
         inherited = {name: value for name, value in pod_environment({}).items() if not name.startswith("CELERY_")}
-        self._environment = {**inherited, **variables}
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        if self._process is None:
-            raise RuntimeError("the worker was not started")
-        return self._process
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def running(self) -> bool:
-        return self.process.running
-
-    def start(self) -> None:
-        """Starts it (again: with the same settings)."""
-        self._process = Process(self._command, self._log, self._environment, cwd=self.folder)
+        super().__init__(command, log, {**inherited, **variables}, folder)
 
     def wait_ready(self, seconds: float = 30, consumers: int = 1) -> None:
         """Until its queue has this many consumers."""
@@ -111,19 +89,6 @@ class Worker:
 
         self.process.wait_ready(answers, seconds, f"{self.node} answers")
 
-    def warm(self, seconds: float = 30) -> int:
-        """SIGTERM: the running tasks end. The exit status."""
-        self.process.send(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def cold(self, seconds: float = 30) -> int:
-        """SIGQUIT: the running tasks are ended. The exit status."""
-        self.process.send(signal.SIGQUIT)
-        return self.process.wait(seconds)
-
-    def output(self) -> str:
-        return self.process.output()
-
     def wait_output(self, text: str, seconds: float = 30) -> None:
         """Until its log holds this text."""
         self.process.wait_ready(lambda: text in self.output(), seconds, f"the log holds {text!r}")
@@ -131,17 +96,6 @@ class Worker:
     def wait_ended(self, seconds: float = 30) -> int:
         """The exit status of a worker that ends by itself."""
         return self.process.wait(seconds)
-
-    def __enter__(self) -> Worker:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Not an orderly stop, which a test makes itself: nothing may be left over, whatever state it is in.
-        with uninterrupted():
-            self.process.kill()
 
 
 def client(broker: Broker, backend: str | None = None, **settings: Any) -> Celery:
