@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from armada_agent.runtime import main as main_process
-from armada_agent.runtime import wire, worker
+from armada_agent.runtime import process, wire, worker
 from armada_agent.runtime.load import Loaded, load
 from armada_agent.runtime.output import TextStream
 
@@ -186,7 +186,7 @@ def main(arguments: list[str]) -> None:
     unused, _ = socket.socketpair()
     server = worker.Worker(loaded, 1, unused, unused, (0, 0))
     server.streams = streams
-    worker.initialise(loaded.app, server.hostname, 1)
+    process.initialise(loaded.app, server.hostname, 1)
     message = packet(not options.backend, options.reports_start)
     whole = min(Round(server, message).run() for _ in range(options.rounds))
     print(f"Python {platform.python_version()}: {whole / 1000:.1f} µs for a job")
