@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
 from typing import Any
 
 from .. import connector
@@ -80,6 +81,56 @@ def _current_job() -> str | None:
     return task.request.id if task is not None else None
 
 
+class _Answer:
+    """The answer to a call, without the I/O: takes it apart, and in the end gives the connection back or closes it."""
+
+    def __init__(self, method: str, connection: socket.socket) -> None:
+        self.connection = connection
+        # Whether all of it has come.
+        self.is_whole = False
+        # How many bytes are to be received next.
+        self.needed = 4
+        self._method = method
+        self._awaits_length = True
+        self._is_error = False
+        self._value: Any = None
+
+    def take(self, data: bytearray) -> tuple[Any, ...]:
+        """Take the bytes that were needed; a part of the answer, if they are one."""
+        if self._awaits_length:
+            self._awaits_length = False
+            self.needed = int.from_bytes(data, "little")
+            return ()
+        value = marshal.loads(memoryview(data)[1:])
+        if data[0] == _PART:
+            self._awaits_length = True
+            self.needed = 4
+            return (value,)
+        self.is_whole = True
+        self._is_error = data[0] == _ERROR
+        self._value = value
+        return ()
+
+    def value(self) -> Any:
+        """What comes last, once all is there."""
+        if self._is_error:
+            raise ModuleError(self._value["kind"], self._value["message"], self._value["details"])
+        return self._value
+
+    def __enter__(self) -> _Answer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_whole:
+            _pool.put(self.connection)
+        else:
+            self.connection.close()
+        if isinstance(error, (ConnectionError, EOFError)):
+            raise AgentUnavailable(f"the agent has ended during a call of {self._method}") from error
+
+
 def call(method: str, /, **arguments: Any) -> Any:
     """Call a module and wait for its answer."""
     answer = None
@@ -92,29 +143,11 @@ def stream(method: str, /, **arguments: Any) -> Iterator[Any]:
     """Call a module: the parts of its answer as they come, then the answer itself."""
     request = _request(method, arguments)
     connection = _pool.take()
-    is_whole = False
-    try:
+    with _Answer(method, connection) as answer:
         connection.sendall(request)
-        while True:
-            length = int.from_bytes(_receive(connection, 4), "little")
-            payload = _receive(connection, length)
-            kind = payload[0]
-            value = marshal.loads(memoryview(payload)[1:])
-            if kind == _PART:
-                yield value
-                continue
-            is_whole = True
-            break
-    except (ConnectionError, EOFError) as error:
-        raise AgentUnavailable(f"the agent has ended during a call of {method}") from error
-    finally:
-        if is_whole:
-            _pool.put(connection)
-        else:
-            connection.close()
-    if kind == _ERROR:
-        raise ModuleError(value["kind"], value["message"], value["details"])
-    yield value
+        while not answer.is_whole:
+            yield from answer.take(_receive(connection, answer.needed))
+    yield answer.value()
 
 
 def _receive(connection: socket.socket, length: int) -> bytearray:
@@ -141,31 +174,14 @@ async def stream_async(method: str, /, **arguments: Any) -> AsyncIterator[Any]:
     request = _request(method, arguments)
     loop = asyncio.get_running_loop()
     connection = _pool.take() if connector.descriptor >= 0 else await asyncio.to_thread(_pool.take)
-    is_whole = False
-    connection.setblocking(False)
-    try:
+    with _Answer(method, connection) as answer:
+        connection.setblocking(False)
         await loop.sock_sendall(connection, request)
-        while True:
-            length = int.from_bytes(await _receive_async(loop, connection, 4), "little")
-            payload = await _receive_async(loop, connection, length)
-            kind = payload[0]
-            value = marshal.loads(memoryview(payload)[1:])
-            if kind == _PART:
-                yield value
-                continue
-            is_whole = True
-            break
-    except (ConnectionError, EOFError) as error:
-        raise AgentUnavailable(f"the agent has ended during a call of {method}") from error
-    finally:
-        if is_whole:
-            connection.setblocking(True)
-            _pool.put(connection)
-        else:
-            connection.close()
-    if kind == _ERROR:
-        raise ModuleError(value["kind"], value["message"], value["details"])
-    yield value
+        while not answer.is_whole:
+            for part in answer.take(await _receive_async(loop, connection, answer.needed)):
+                yield part
+        connection.setblocking(True)
+    yield answer.value()
 
 
 async def _receive_async(loop: asyncio.AbstractEventLoop, connection: socket.socket, length: int) -> bytearray:
