@@ -6,6 +6,10 @@ import Testing
 
 @Suite("The display")
 struct DisplayTests {
+    private static let length = "expected a number of pixels from 1 to 32767"
+    private static let depth = "expected 8, 15, 16, 24 or 30 bits; leave it out for 24"
+    private static let size = #"expected "1920x1080" or [1920, 1080], each from 1 to 32767"#
+
     private static func screen(_ text: String) throws -> ScreenConfiguration {
         try ScreenConfiguration(try #require(try JSON(parsing: ByteBuffer(string: text)).object))
     }
@@ -34,7 +38,10 @@ struct DisplayTests {
         #expect((screen.width, screen.height, screen.depth) == (width, height, depth))
     }
 
-    @Test("whether it is the one that is there", arguments: [("true", true), ("false", false), ("1", true), ("0", false)])
+    @Test(
+        "whether it is the one that is there",
+        arguments: [("true", true), ("false", false), ("1", true), ("0", false)]
+    )
     func visible(_ text: String, _ isVisible: Bool) throws {
         #expect(try Self.screen("{\"screen_visible\": \(text)}").isVisible == isVisible)
     }
@@ -42,27 +49,21 @@ struct DisplayTests {
     @Test(
         "what is wrong is told by its name, with what was found and what is expected",
         arguments: [
-            (#"{"width": "1920"}"#, #"width: found "1920", expected a number of pixels from 1 to 32767"#),
-            (#"{"screen_height": 0}"#, "screen_height: found 0, expected a number of pixels from 1 to 32767"),
-            (#"{"height": 32768}"#, "height: found 32768, expected a number of pixels from 1 to 32767"),
-            (#"{"width": -1}"#, "width: found -1, expected a number of pixels from 1 to 32767"),
-            (#"{"width": 1.5}"#, "width: found 1.5, expected a number of pixels from 1 to 32767"),
-            (
-                #"{"width": 100000000000000000000}"#,
-                "width: found 100000000000000000000, expected a number of pixels from 1 to 32767"
-            ),
-            (#"{"depth": 32}"#, "depth: found 32, expected 8, 15, 16, 24 or 30 bits; leave it out for 24"),
-            (#"{"screen_depth": []}"#, "screen_depth: found an array, expected 8, 15, 16, 24 or 30 bits; leave it out for 24"),
+            (#"{"width": "1920"}"#, #"width: found "1920", "# + length),
+            (#"{"screen_height": 0}"#, "screen_height: found 0, " + length),
+            (#"{"height": 32768}"#, "height: found 32768, " + length),
+            (#"{"width": -1}"#, "width: found -1, " + length),
+            (#"{"width": 1.5}"#, "width: found 1.5, " + length),
+            (#"{"width": 100000000000000000000}"#, "width: found 100000000000000000000, " + length),
+            (#"{"depth": 32}"#, "depth: found 32, " + depth),
+            (#"{"screen_depth": []}"#, "screen_depth: found an array, " + depth),
             (#"{"screen_visible": "yes"}"#, #"screen_visible: found "yes", expected true or false"#),
             (#"{"screen_visible": 2}"#, "screen_visible: found 2, expected true or false"),
-            (#"{"size": "800"}"#, #"size: found "800", expected "1920x1080" or [1920, 1080], each from 1 to 32767"#),
-            (#"{"size": "800xx600"}"#, #"size: found "800xx600", expected "1920x1080" or [1920, 1080], each from 1 to 32767"#),
-            (#"{"size": "0x600"}"#, #"size: found "0x600", expected "1920x1080" or [1920, 1080], each from 1 to 32767"#),
-            (
-                #"{"screen_size": [800, 600, 24]}"#,
-                #"screen_size: found an array, expected "1920x1080" or [1920, 1080], each from 1 to 32767"#
-            ),
-            (#"{"size": 800}"#, #"size: found 800, expected "1920x1080" or [1920, 1080], each from 1 to 32767"#),
+            (#"{"size": "800"}"#, #"size: found "800", "# + size),
+            (#"{"size": "800xx600"}"#, #"size: found "800xx600", "# + size),
+            (#"{"size": "0x600"}"#, #"size: found "0x600", "# + size),
+            (#"{"screen_size": [800, 600, 24]}"#, "screen_size: found an array, " + size),
+            (#"{"size": 800}"#, "size: found 800, " + size),
         ]
     )
     func wrong(_ text: String, _ message: String) throws {

@@ -43,7 +43,8 @@ final class DisplayAuthority: Sendable {
     }
 
     private static func failure(_ path: String) -> ModuleError {
-        ModuleError("system", "the secret of the screens can't be written to \(path): \(String(cString: strerror(errno)))")
+        let reason = String(cString: strerror(errno))
+        return ModuleError("system", "the secret of the screens can't be written to \(path): \(reason)")
     }
 
     /// As libXau reads it (`XauReadAuth`): family, address, display, name and data; all but the family with their lengths, and numbers in network order.

@@ -74,7 +74,9 @@ final class VirtualDisplay: Sendable {
             let ((end, lines), exit) = try await ManagedProcess.run(self.command, on: self.eventLoop) { process in
                 (try await self.firstEnd(of: process), process.lastLines)
             }
-            if let reason = self.reason(end, exit, lines), self.hasEnded(reason) { _ = try await self.firstEnd(of: nil) }
+            if let reason = self.reason(end, exit, lines), self.hasEnded(reason) {
+                _ = try await self.firstEnd(of: nil)
+            }
             self.ready.fail(CancellationError())
         } catch {
             self.ready.fail(error)
