@@ -1,25 +1,24 @@
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The file with the secret that opens the agent's virtual screens.
 ///
 /// Without one, whoever has an account on the machine could read the screens and type on them. A virtual screen is for the agent's user alone, and for all of
 /// its processes: one secret does for all screens. The entry is one for any host and any screen.
 final class DisplayAuthority: Sendable {
-    private let path = Mutex<String?>(nil)
+    private let path = NIOLockedValueBox<String?>(nil)
 
     /// Makes the file when it is first needed.
     func file() throws(ModuleError) -> String {
-        try self.path.withLock { path throws(ModuleError) in
-            if let path { return path }
-            let made = try Self.make()
-            path = made
-            return made
-        }
+        try self.path.withLockedValue { path in
+            let result = path.map { .success($0) } ?? Result(catching: Self.make)
+            path = try? result.get()
+            return result
+        }.get()
     }
 
     func remove() {
-        self.path.withLock { path in
+        self.path.withLockedValue { path in
             if let path { unlink(path) }
             path = nil
         }

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The virtual screens that there are, by their ids.
 final class DisplayBook: Sendable {
@@ -10,7 +10,7 @@ final class DisplayBook: Sendable {
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let wasAdded: AsyncStream<Void>
     private let wasAddedContinuation: AsyncStream<Void>.Continuation
 
@@ -18,11 +18,11 @@ final class DisplayBook: Sendable {
         (self.wasAdded, self.wasAddedContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    subscript(id: Int) -> VirtualDisplay? { self.state.withLock { $0.displays[id] } }
+    subscript(id: Int) -> VirtualDisplay? { self.state.withLockedValue { $0.displays[id] } }
 
     /// - Returns: its id; `nil` where no more are run.
     func add(_ display: VirtualDisplay) -> Int? {
-        let id: Int? = self.state.withLock { state in
+        let id: Int? = self.state.withLockedValue { state in
             if state.isClosed { return nil }
             state.lastID += 1
             state.displays[state.lastID] = display
@@ -37,21 +37,21 @@ final class DisplayBook: Sendable {
     func run() async {
         await withDiscardingTaskGroup { group in
             for await _ in self.wasAdded { self.runAdded(in: &group) }
-            self.state.withLock { $0.isClosed = true }
+            self.state.withLockedValue { $0.isClosed = true }
             // Cancelled, these end at once, and those who wait for them are told.
             self.runAdded(in: &group)
         }
     }
 
     private func runAdded(in group: inout DiscardingTaskGroup) {
-        let added = self.state.withLock { state in
+        let added = self.state.withLockedValue { state in
             defer { state.added = [] }
             return state.added.compactMap { id in state.displays[id].map { (id, $0) } }
         }
         for (id, display) in added {
             group.addTask {
                 await display.run()
-                self.state.withLock { $0.displays[id] = nil }
+                self.state.withLockedValue { $0.displays[id] = nil }
             }
         }
     }

@@ -1,6 +1,6 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import Spawning
-import Synchronization
 
 /// A picture of a whole screen, taken by ImageMagick's `import`.
 struct Screenshot: Sendable {
@@ -16,7 +16,7 @@ struct Screenshot: Sendable {
     /// - Returns: a PNG, in colours of 8 bits each whatever it shows.
     /// - Throws: `CancellationError`; ``ModuleError``: `missing`, `timeout`, `screenshot` with ImageMagick's own words.
     func take(on eventLoop: any EventLoop) async throws -> ByteBuffer {
-        let picture = Mutex(ByteBuffer())
+        let picture = NIOLockedValueBox(ByteBuffer())
         var environment = ProcessCommand.basicEnvironment
         environment["DISPLAY"] = self.display
         environment["XAUTHORITY"] = self.authority
@@ -26,7 +26,7 @@ struct Screenshot: Sendable {
             arguments: ["-silent", "-window", "root", "png24:-"],
             environment: environment,
             standardOutput: .bytes { bytes in
-                picture.withLock { if $0.readableBytes <= Self.limit { $0.writeImmutableBuffer(bytes) } }
+                picture.withLockedValue { if $0.readableBytes <= Self.limit { $0.writeImmutableBuffer(bytes) } }
             },
             remedy: "install Debian's package imagemagick"
         )
@@ -34,7 +34,7 @@ struct Screenshot: Sendable {
             try await self.waitForEnd(of: process)
             return process.lastLines
         }
-        let bytes = picture.withLock { $0 }
+        let bytes = picture.withLockedValue { $0 }
         guard exit == .code(0), bytes.readableBytes > 0, bytes.readableBytes <= Self.limit else {
             let words = lines.filter { !$0.isEmpty }.joined(separator: " / ")
             throw ModuleError(

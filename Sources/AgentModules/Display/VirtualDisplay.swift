@@ -1,7 +1,7 @@
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Spawning
-import Synchronization
 
 /// A screen of our own: an Xvfb that lives as long as the process that it was started for, or until it is stopped.
 ///
@@ -23,7 +23,7 @@ final class VirtualDisplay: Sendable {
     private let eventLoop: any EventLoop
     private let logger: Logger
     private let startLimit: Duration
-    private let current = Mutex(Phase.starting)
+    private let current = NIOLockedValueBox(Phase.starting)
     private let ready: EventLoopPromise<Int>
     private let stopping: EventLoopPromise<Void>
     private let finished: EventLoopPromise<Void>
@@ -50,7 +50,7 @@ final class VirtualDisplay: Sendable {
         self.finished = eventLoop.makePromise()
     }
 
-    var phase: Phase { self.current.withLock { $0 } }
+    var phase: Phase { self.current.withLockedValue { $0 } }
 
     var isRunning: Bool { if case .running = self.phase { true } else { false } }
 
@@ -105,7 +105,7 @@ final class VirtualDisplay: Sendable {
     }
 
     private func isReady(_ number: Int) {
-        self.current.withLock { $0 = .running(number) }
+        self.current.withLockedValue { $0 = .running(number) }
         self.ready.succeed(number)
     }
 
@@ -153,7 +153,7 @@ final class VirtualDisplay: Sendable {
 
     /// - Returns: whether it had been of use, so that its owner is still to be told.
     private func hasEnded(_ reason: String) -> Bool {
-        let wasRunning = self.current.withLock { phase in
+        let wasRunning = self.current.withLockedValue { phase in
             defer { phase = .ended(reason) }
             return phase != .starting
         }
