@@ -63,7 +63,11 @@ struct OutboxFile: Sendable {
         else { throw Self.failure("write", path) }
     }
 
-    func close() { _ = Glibc.close(self.journal) }
+    func close() {
+        // A process that is just being started has the descriptor, too, until it runs its program: closing ours alone would leave the lock to it.
+        _ = flock(self.journal, LOCK_UN)
+        _ = Glibc.close(self.journal)
+    }
 
     private func read(_ path: String) throws(ModuleError) -> ([OutboxRecord], Int64) {
         var status = stat()
