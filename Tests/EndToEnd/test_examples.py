@@ -40,3 +40,17 @@ def test_a_script_at_a_desk_and_the_backend(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert monitored(backend) == {("Success", 2): 1}
         assert ": Success: the first step\n" in (tmp_path / "backend.log").read_text()
+
+
+def test_a_screen_and_its_picture(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "examples" / "display" / "picture.py", tmp_path / "screen.png"],
+        env={"PYTHONPATH": str(REPOSITORY / "Python"), "PATH": os.environ["PATH"], "AGENT_BINARY": str(agent_binary())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the screen is gone: True\n" in done.stdout
+    assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")

@@ -300,6 +300,20 @@ class TestCallers:
         recorded = sorted(request.json["event_content"] for request in desk.requests[1:-1])
         assert recorded == list(range(12))
 
+    def test_a_request_that_is_too_long_is_refused_by_its_length(self, desk: Backend) -> None:
+        def padded(length: int) -> dict[str, str]:
+            rest = len(_connection._request("nothing.at_all", {"padding": ""})) - 4
+            return {"padding": "x" * (length - rest)}
+
+        limit = 64 << 20
+        for call in (_connection.call, lambda *args, **kwargs: asyncio.run(_connection.call_async(*args, **kwargs))):
+            with pytest.raises(ModuleError, match="the agent has no method") as taken:
+                call("nothing.at_all", **padded(limit))
+            assert taken.value.kind == "unknown_method"
+            with pytest.raises(ModuleError, match=rf"nothing.at_all: found arguments of {limit + 1} bytes") as refused:
+                call("nothing.at_all", **padded(limit + 1))
+            assert refused.value.kind == "argument"
+
     def test_a_signal_in_the_middle_gives_the_call_up(self, desk: Backend) -> None:
         silent = threading.Event()
 

@@ -124,7 +124,7 @@ def test_a_script_at_a_desk(installed: Path, tmp_path: Path) -> None:
 
 
 def test_it_holds_the_sdk_and_not_the_agent(installed: Path) -> None:
-    names = "armada_agent.sdk armada_agent.connector src.monitoring_client src.fingerprint_manager"
+    names = "armada_agent.sdk armada_agent.connector src.monitoring_client src.fingerprint_manager src.display"
     done = run(installed, "-c", "import " + ", ".join(names.split()))
     assert done.returncode == 0, done.stderr
     assert run(installed, "-c", "import armada_agent.runtime").returncode == 1

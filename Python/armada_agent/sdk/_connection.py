@@ -23,6 +23,8 @@ from ._errors import AgentUnavailable, ModuleError
 from ._values import encode
 
 _VALUE, _ERROR, _PART = 0, 1, 2
+# The longest request that the agent takes, in bytes (`ModuleFrame.limit`).
+_LIMIT = 64 << 20
 
 
 class _Pool:
@@ -71,6 +73,12 @@ def _request(method: str, arguments: dict[str, Any]) -> bytes:
     payload = json.dumps(
         {"method": method, "arguments": arguments, "job": _current_job()}, default=encode, separators=(",", ":")
     ).encode("utf-8", "surrogatepass")
+    if len(payload) > _LIMIT:
+        raise ModuleError(
+            "argument",
+            f"{method}: found arguments of {len(payload)} bytes, expected at most {_LIMIT} (64 MiB); hand over less at"
+            " a time",
+        )
     return len(payload).to_bytes(4, "little") + payload
 
 

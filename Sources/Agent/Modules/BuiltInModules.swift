@@ -33,6 +33,7 @@ public enum BuiltInModules {
             MonitoringModule(url: configuration.backendURL, http: http, outbox: outbox, logger: logger),
             DatabaseModule(configuration.sqlServer, logger: logger),
             ProxyModule(configuration.proxy, http: http, eventLoop: eventLoop, logger: logger),
+            DisplayModule(eventLoop: eventLoop, logger: logger),
         ]
         if let worker { modules.append(JobsModule(worker: worker)) }
         return ModuleServer(modules: modules, eventLoop: eventLoop, logger: logger)

@@ -48,6 +48,7 @@ public final class ManagedProcess: Sendable {
         on eventLoop: any EventLoop,
         _ body: (ManagedProcess) async throws -> Result
     ) async throws -> (result: Result, exit: ProcessExit) {
+        try Task.checkCancellation()
         let process = try await self.start(command, on: eventLoop)
         let result: Result
         do {
@@ -68,13 +69,7 @@ public final class ManagedProcess: Sendable {
     /// Waits until the process has ended and its output has been read.
     /// - Throws: `CancellationError`.
     public func exit() async throws -> ProcessExit {
-        let promise = self.eventLoop.makePromise(of: ProcessExit.self)
-        self.ended.futureResult.cascade(to: promise)
-        return try await withTaskCancellationHandler {
-            try await promise.futureResult.get()
-        } onCancel: {
-            promise.fail(CancellationError())
-        }
+        try await self.ended.futureResult.valueUnlessCancelled()
     }
 
     /// Sends a signal to the process itself, if it has not ended.

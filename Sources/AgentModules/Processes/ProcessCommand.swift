@@ -49,6 +49,14 @@ public struct ProcessCommand: Sendable {
         self.remedy = remedy
     }
 
+    /// What programs need that know nothing of the agent: of its environment, what tells of the system and its user, and nothing that may be a secret.
+    public static var basicEnvironment: [String: String] {
+        let names = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"]
+        return names.reduce(into: [:]) { environment, name in
+            if let value = getenv(name) { environment[name] = String(cString: value) }
+        }
+    }
+
     /// The path of the program.
     /// - Throws: an error of the kind `missing`, which tells of the remedy.
     func path() throws(ModuleError) -> String {

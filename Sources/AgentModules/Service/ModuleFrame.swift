@@ -7,7 +7,7 @@ import NIOCore
 /// kind (u8) and a value in `marshal` format. A connection has one call at a time, so that an answer needs no number; callers open as many connections as they
 /// make calls at once.
 enum ModuleFrame {
-    /// The longest request, in bytes.
+    /// The longest request, in bytes. The SDK refuses to send a longer one; a connection that does is closed.
     static let limit = 64 << 20
 
     enum Kind: UInt8 {
