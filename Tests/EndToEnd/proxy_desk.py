@@ -32,6 +32,7 @@ class Desk:
     secure: Backend
     authority: Authority
     folder: Path
+    log: Path
     monkeypatch: pytest.MonkeyPatch
 
     def set(self, **variables: str) -> None:
@@ -48,10 +49,14 @@ def opened_desk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]
     authority_folder.mkdir()
     authority = Authority.make(folder)
     (authority_folder / "config.yaml").write_text(f"ssl_verify_upstream_trusted_ca: {authority.certificate}\n")
+    log = folder / "agent.log"
+    program = folder / "agent"
+    program.write_text(f'#!/bin/sh\nexec "{agent_binary()}" "$@" 2>>"{log}"\n')
+    program.chmod(0o700)
     with Backend(answer) as site, Backend(answer, tls=authority.server) as secure:
-        desk = Desk(site, secure, authority, authority_folder, monkeypatch)
+        desk = Desk(site, secure, authority, authority_folder, log, monkeypatch)
         desk.set(
-            AGENT_BINARY=str(agent_binary()),
+            AGENT_BINARY=str(program),
             AGENT_PROXY_PORT="0",
             AGENT_PROXY_CA_DIRECTORY=str(authority_folder),
         )
