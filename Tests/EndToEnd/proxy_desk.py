@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from armada_agent.sdk.proxy import ProxyManager
 from armada_testing.agent import agent_binary
 from armada_testing.backend import Answer, Backend, Request
 from armada_testing.desk import forget_agent
-from armada_testing.mitmproxy import Authority
+from armada_testing.mitmproxy import Authority, UpstreamProxy
 from armada_testing.processes import wait_until
 from armada_testing.procfs import is_alive
 
@@ -105,3 +106,17 @@ def wait_dead(pids: list[int]) -> None:
 
 def header(request: Request, name: str) -> Any:
     return request.headers.get(name.lower())
+
+
+class Provider:
+    """Answers `/fetch_proxy` with one upstream after the other."""
+
+    def __init__(self, *upstreams: UpstreamProxy) -> None:
+        self.offers: list[Any] = [
+            {"proxy_url": upstream.url("http"), "attempt": number, "quality": {"score": 0.5, "checks": [1, None]}}
+            for number, upstream in enumerate(upstreams, 1)
+        ]
+
+    def __call__(self, request: Request) -> Answer:
+        offer = self.offers.pop(0)
+        return offer if isinstance(offer, Answer) else Answer(200, json.dumps(offer).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import urllib.parse
@@ -18,7 +17,7 @@ from armada_testing.backend import Answer, Backend, Request
 from armada_testing.mitmproxy import UpstreamProxy, arguments_and_logs
 from armada_testing.processes import free_port
 
-from .proxy_desk import DIRECT, PROVIDER, Client, Desk, get, opened_desk
+from .proxy_desk import DIRECT, PROVIDER, Client, Desk, Provider, get, opened_desk
 
 SITE = "<h1>site</h1>"
 
@@ -89,20 +88,6 @@ class TestSchemes:
         answer = get(manager, desk.site)
         assert answer.startswith("502")
         assert "secret" not in answer + desk.log.read_text()
-
-
-class Provider:
-    """Answers `/fetch_proxy` with one upstream after the other."""
-
-    def __init__(self, *upstreams: UpstreamProxy) -> None:
-        self.offers: list[Any] = [
-            {"proxy_url": upstream.url("http"), "attempt": number, "quality": {"score": 0.5, "checks": [1, None]}}
-            for number, upstream in enumerate(upstreams, 1)
-        ]
-
-    def __call__(self, request: Request) -> Answer:
-        offer = self.offers.pop(0)
-        return offer if isinstance(offer, Answer) else Answer(200, json.dumps(offer).encode())
 
 
 @pytest.fixture
