@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,10 +22,18 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
-    """`with Browser(log=…) as browser:` starts it. Of the elements that a CSS selector names, the first one counts."""
+    """`with Browser(log=…) as browser:` starts it. Of the elements that a CSS selector names, the first one counts.
 
-    def __init__(self, *, log: Path) -> None:
+    Args:
+        log: of its driver.
+        proxy: the URL of one that all requests go through, those to loopback, too.
+        trusted: an authority's certificate (PEM) to trust beside those that it knows.
+    """
+
+    def __init__(self, *, log: Path, proxy: str | None = None, trusted: Path | None = None) -> None:
         self._log = log
+        self._proxy = proxy
+        self._trusted = trusted
         self._session = ""
         self._resources = contextlib.ExitStack()
 
@@ -51,6 +61,8 @@ class Browser:
                     "--no-first-run",
                     "--window-size=1280,1000",
                     f"--user-data-dir={home / 'profile'}",
+                    *([f"--proxy-server={self._proxy}", "--proxy-bypass-list=<-loopback>"] if self._proxy else []),
+                    *([f"--ignore-certificate-errors-spki-list={key_hash(self._trusted)}"] if self._trusted else []),
                     # Chromium's sandbox refuses root, as which containers run tests.
                     *(["--no-sandbox"] if os.geteuid() == 0 else []),
                 ],
@@ -119,3 +131,12 @@ class Browser:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise NotReady(f"{method} {path}: {error.read().decode(errors='replace')[:500]}") from None
+
+
+def key_hash(certificate: Path) -> str:
+    """The SHA-256 of a certificate's public key, by which Chromium is told to trust what it has signed."""
+    key = subprocess.run(
+        ["openssl", "x509", "-in", certificate, "-pubkey", "-noout"], check=True, capture_output=True
+    ).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], check=True, capture_output=True, input=key)
+    return base64.b64encode(hashlib.sha256(der.stdout).digest()).decode()

@@ -62,16 +62,17 @@ def run() -> int:
         backend = start_backend(home, resources)
         report(f"  Redis on port {store.port}, RabbitMQ on port {broker.port}, the backend at {backend}")
         # The modules are our agent's.
-        monitoring = default_kind() == "agent"
+        has_modules = default_kind() == "agent"
 
         project = Project(broker, store, bundled_code())
         resources.callback(project.close)
         for index in range(AGENTS):
-            project.define(index, greeting="Hello", journal=str(journal), monitoring=monitoring)
+            modules = {"config_proxy": {"upstream_proxy_enabled": 0}} if has_modules else {}
+            project.define(index, greeting="Hello", journal=str(journal), monitoring=has_modules, **modules)
         report(f"dispatching {JOBS} jobs of run {project.run_id} with Celery's client …")
         for number in range(1, JOBS + 1):
             job = {"job": number, "name": f"job {number}", "seconds": 0.2, "job_uuid": str(uuid.uuid4())}
-            project.dispatch(job)
+            project.dispatch({**job, "page": f"{backend}/api/jobs/"})
 
         report(f"starting {AGENTS} agents ({default_kind()}) …")
         started = time.monotonic()
@@ -83,7 +84,11 @@ def run() -> int:
                     project.run_id,
                     pod_index=index,
                     log=home / f"agent{index}.log",
-                    environment={"BACKEND_URL": backend},
+                    environment={
+                        "BACKEND_URL": backend,
+                        "AGENT_PROXY_PORT": "0",
+                        "AGENT_PROXY_CA_DIRECTORY": str(home / "mitmproxy"),
+                    },
                 )
             )
             for index in range(AGENTS)
@@ -103,12 +108,17 @@ def run() -> int:
         ended = time.monotonic()
         done = journal_lines(journal)
         code = summary(done, statuses, ended - started, ended - begun, [a.output() for a in agents])
-        if monitoring:
+        if has_modules:
             known = monitored(backend)
             told = known[("Success", 2)]
             print(f"the backend was told of {told} jobs: each one's start, its step, its end")
             if known != Counter({("Success", 2): JOBS}):
                 report(f"the backend knows {dict(known)}; expected {JOBS} jobs with two events each")
+                return 1
+            visited = sum(line["answer"] == {"status": 200, "sent": "Hello"} for line in done)
+            print(f"{visited} jobs visited a page through a proxy of their own, with a header that an add-on set")
+            if visited != JOBS:
+                report(f"the jobs have captured {[line['answer'] for line in done]}")
                 return 1
         return code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from armada_agent.sdk.proxy import ProxyManager
 from armada_testing.agent import agent_binary
 from armada_testing.backend import Answer, Backend, Request
 from armada_testing.desk import forget_agent
-from armada_testing.mitmproxy import Authority
+from armada_testing.mitmproxy import Authority, UpstreamProxy
 from armada_testing.processes import wait_until
 from armada_testing.procfs import is_alive
 
@@ -32,6 +33,7 @@ class Desk:
     secure: Backend
     authority: Authority
     folder: Path
+    log: Path
     monkeypatch: pytest.MonkeyPatch
 
     def set(self, **variables: str) -> None:
@@ -48,10 +50,14 @@ def opened_desk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]
     authority_folder.mkdir()
     authority = Authority.make(folder)
     (authority_folder / "config.yaml").write_text(f"ssl_verify_upstream_trusted_ca: {authority.certificate}\n")
+    log = folder / "agent.log"
+    program = folder / "agent"
+    program.write_text(f'#!/bin/sh\nexec "{agent_binary()}" "$@" 2>>"{log}"\n')
+    program.chmod(0o700)
     with Backend(answer) as site, Backend(answer, tls=authority.server) as secure:
-        desk = Desk(site, secure, authority, authority_folder, monkeypatch)
+        desk = Desk(site, secure, authority, authority_folder, log, monkeypatch)
         desk.set(
-            AGENT_BINARY=str(agent_binary()),
+            AGENT_BINARY=str(program),
             AGENT_PROXY_PORT="0",
             AGENT_PROXY_CA_DIRECTORY=str(authority_folder),
         )
@@ -100,3 +106,17 @@ def wait_dead(pids: list[int]) -> None:
 
 def header(request: Request, name: str) -> Any:
     return request.headers.get(name.lower())
+
+
+class Provider:
+    """Answers `/fetch_proxy` with one upstream after the other."""
+
+    def __init__(self, *upstreams: UpstreamProxy) -> None:
+        self.offers: list[Any] = [
+            {"proxy_url": upstream.url("http"), "attempt": number, "quality": {"score": 0.5, "checks": [1, None]}}
+            for number, upstream in enumerate(upstreams, 1)
+        ]
+
+    def __call__(self, request: Request) -> Answer:
+        offer = self.offers.pop(0)
+        return offer if isinstance(offer, Answer) else Answer(200, json.dumps(offer).encode())

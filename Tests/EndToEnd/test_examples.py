@@ -24,6 +24,32 @@ def test_the_demonstration(ours: None) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"the backend was told of {JOBS} jobs" in done.stdout
+    assert f"{JOBS} jobs visited a page through a proxy of their own" in done.stdout
+
+
+def test_the_proxy(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "examples" / "proxy" / "prices.py"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY / "Python"),
+            "AGENT_BINARY": str(agent_binary()),
+            "AGENT_PROXY_PORT": "0",
+            "AGENT_PROXY_CA_DIRECTORY": str(tmp_path / "mitmproxy"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        [
+            '{"item": "pen", "price": 3, "for": "fr"}',
+            '{"item": "paper", "price": 5, "for": "fr"}',
+            "captured: [4, 6] bytes: 82",
+        ],
+        "",
+    )
 
 
 def test_a_script_at_a_desk_and_the_backend(tmp_path: Path) -> None:

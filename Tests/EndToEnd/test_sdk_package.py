@@ -21,6 +21,7 @@ from armada_agent.sdk import ModuleError
 from armada_agent.sdk.fingerprint import FingerprintManager
 from armada_agent.sdk.jobs import Job, current_job
 from armada_agent.sdk.monitoring import MonitoringClient
+from armada_agent.sdk.proxy import ProxyManager
 
 
 class Mine(MonitoringClient):
@@ -40,6 +41,17 @@ async def report_async() -> None:
     await MonitoringClient("run", 1, "job").record_failed_event_async("no")
 
 
+class Other(ProxyManager):
+    pass
+
+
+def launch() -> Other:
+    proxy: Other = Other({}).add_modifier(lambda flow: flow.response).launch_proxy()
+    prices: list[object] = proxy.retrieve_all("prices")
+    print(proxy.url, proxy.upstream["attempt"] if proxy.upstream else None, prices)
+    return proxy.switch_upstream_proxy()
+
+
 def more(job: Job) -> str:
     return job.launch({"name": "next"}, queue=None)
 
@@ -54,9 +66,11 @@ except ModuleError as error:
 MISTAKES = """
 from armada_agent.sdk.fingerprint import FingerprintManager
 from armada_agent.sdk.monitoring import MonitoringClient
+from armada_agent.sdk.proxy import ProxyManager
 
 number: int = FingerprintManager({}).get_fingerprint()
 MonitoringClient("run", 1, "job").record_event("x")
+ProxyManager({}).add_retriever(lambda flow, queue: None)
 """
 
 
@@ -88,6 +102,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "install",
             "-q",
             "--no-index",
+            # What it depends on is on the network.
+            "--no-deps",
             "--find-links",
             home,
             "armada-agent-sdk",
@@ -124,10 +140,22 @@ def test_a_script_at_a_desk(installed: Path, tmp_path: Path) -> None:
 
 
 def test_it_holds_the_sdk_and_not_the_agent(installed: Path) -> None:
-    names = "armada_agent.sdk armada_agent.connector src.monitoring_client src.fingerprint_manager src.display"
+    names = (
+        "armada_agent.sdk armada_agent.connector src.monitoring_client src.fingerprint_manager src.proxy_manager"
+        " src.display"
+    )
     done = run(installed, "-c", "import " + ", ".join(names.split()))
     assert done.returncode == 0, done.stderr
     assert run(installed, "-c", "import armada_agent.runtime").returncode == 1
+    asks = run(installed, "-c", "from importlib.metadata import requires; print(requires('armada-agent-sdk'))")
+    assert "cloudpickle" in asks.stdout
+
+
+def test_functions_need_cloudpickle(installed: Path) -> None:
+    # Beside no agent, and without mitmproxy's environment.
+    code = "from src.proxy_manager import ProxyManager; ProxyManager({}).add_modifier(print)"
+    done = run(installed, "-c", code, AGENT_PROXY_MITMDUMP="/nowhere/mitmdump")
+    assert "TypeError: functions travel by cloudpickle, which is not installed" in done.stderr
 
 
 def test_types_are_complete(installed: Path, tmp_path: Path) -> None:
@@ -151,3 +179,4 @@ def test_types_are_complete(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert 'expression has type "str"' in done.stdout
     assert 'has no attribute "record_event"' in done.stdout
+    assert 'Missing positional argument "function" in call to "add_retriever"' in done.stdout

@@ -1,7 +1,7 @@
 """What an agent offers to the code that it runs.
 
-`monitoring`, `fingerprint`, `database`, `output`, `display` and `jobs` hold the classes; documented projects find them
-under `src.*`, too. At a desk, where no agent runs, the first call starts `armada-agent modules`, which ends with the
+`monitoring`, `fingerprint`, `proxy`, `database`, `output`, `display` and `jobs` hold the classes; documented projects find
+them under `src.*`, too. At a desk, where no agent runs, the first call starts `armada-agent modules`, which ends with the
 process.
 """
 

@@ -16,6 +16,8 @@ class JobContext:
         self.job_message = job_message
         self.started = 0.0
         self.monitoring = None
+        # What was captured of the page that the job has visited.
+        self.answer = None
 
     async def __aenter__(self) -> "JobContext":
         self.started = time.time()
@@ -45,6 +47,7 @@ class JobContext:
             "agent": self.agent.agent_message["pod_index"],
             "job": self.job_message.get("job"),
             "seconds": round(time.time() - self.started, 4),
+            "answer": self.answer,
             "error": None if error is None else repr(error),
         }
         journal = self.agent.agent_message.get("journal")
