@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from armada_testing.agent import Kind
+from armada_testing.agent import Agent, Kind
 from armada_testing.processes import wait_until
 from armada_testing.rabbitmq import RabbitMQ
+from armada_testing.redis_server import Redis
 from armada_testing.worker import Journal, Worker, client
+
+from .conftest import Run
 
 pytestmark = pytest.mark.usefixtures("ours")
 
@@ -44,7 +47,7 @@ class Neighbourhood:
         worker.wait_answers(self.client)
         return worker
 
-    def revoked(self, worker: Worker) -> list[str]:
+    def revoked(self, worker: Worker | Agent) -> list[str]:
         replies: dict[str, list[str]] = self.client.control.inspect(destination=[worker.node], limit=1).revoked() or {}
         return replies.get(worker.node, [])
 
@@ -174,3 +177,43 @@ def test_an_election_without_gossip_harms_nobody(neighbourhood: Neighbourhood) -
     [reply] = neighbourhood.client.control.broadcast("election", arguments={}, reply=True, timeout=2, limit=1)
     assert "missing 2 required positional arguments: 'id' and 'topic'" in reply[ours.node]["error"]
     assert ours.warm() == 0
+
+
+class TestRuns:
+    """Pods ask those of their own run, and a few answers suffice; a stock worker is answered as ever."""
+
+    @pytest.fixture
+    def runs(self, quiet_broker: RabbitMQ, store: Redis, tmp_path: Path) -> Iterator[tuple[Run, Run]]:
+        with ExitStack() as resources:
+            homes = (tmp_path / "one", tmp_path / "other")
+            for home in homes:
+                home.mkdir()
+            yield Run(quiet_broker, store, homes[0], resources), Run(quiet_broker, store, homes[1], resources)
+
+    def pod(self, run: Run, index: int, consumers: int = 1) -> Agent:
+        run.project.define(index, journal=str(run.journal))
+        agent = run.agent(ready=False, pod_index=index)
+        agent.wait_ready(consumers=consumers)
+        return agent
+
+    def test_a_pod_learns_from_its_own_run(
+        self, runs: tuple[Run, Run], neighbourhood: Neighbourhood, tmp_path: Path
+    ) -> None:
+        run, other = runs
+        control = neighbourhood.client.control
+        first = self.pod(run, 0)
+        control.revoke("known", destination=[first.node], reply=True)
+        stranger = self.pod(other, 5)
+        late = self.pod(run, 1, consumers=2)
+        wait_until(lambda: "known" in neighbourhood.revoked(late), 20, "the late pod knows of the revoked task")
+        # The first one has heard the stranger before.
+        assert f"sync with a neighbour node={late.node}" in first.output()
+        assert f"sync with a neighbour node={stranger.node}" not in first.output()
+        assert neighbourhood.revoked(stranger) == []
+        stock = neighbourhood.start("celery")
+        neighbourhood.wait_revoked(stock, "known")
+        stock.wait_output("mingle: sync with 3 nodes")
+        # A stock worker answers a pod, too, of whatever run.
+        control.revoke("known to stock", destination=[stock.node], reply=True)
+        last = self.pod(other, 6, consumers=2)
+        wait_until(lambda: "known to stock" in neighbourhood.revoked(last), 20, "the last pod knows what stock knows")

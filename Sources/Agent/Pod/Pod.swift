@@ -80,6 +80,7 @@ public struct Pod: Sendable {
             pool: .prefork,
             concurrency: self.configuration.concurrency,
             prefetchMultiplier: self.configuration.prefetchMultiplier,
+            fleet: self.configuration.runID,
             drainTimeout: self.configuration.drainLimit?.inSeconds,
             maximumDeliveries: self.configuration.maximumDeliveries
         )

@@ -26,6 +26,9 @@ public struct WorkerConfiguration: Sendable {
     public var heartbeatInterval: Double?
     /// Whether neighbours are asked for their clocks and revoked tasks at each start of a session (not `--without-mingle`).
     public var mingles: Bool
+    /// The name of the many that this worker is one of, all of them on its first queue: of neighbours those alone are asked, and a few answers suffice
+    /// (``FleetHello``); `nil` for a worker that is one of a kind.
+    public var fleet: String?
     /// Whether neighbours' events are listened to (not `--without-gossip`).
     public var gossips: Bool
     /// Where revoked tasks and the clock are kept between two runs (`--statedb`, `worker_state_db`).
@@ -53,6 +56,7 @@ public struct WorkerConfiguration: Sendable {
         sendsTaskEvents: Bool? = nil,
         heartbeatInterval: Double? = 2,
         mingles: Bool = true,
+        fleet: String? = nil,
         gossips: Bool = false,
         stateFile: String? = nil,
         purgesQueues: Bool = false,
@@ -72,6 +76,7 @@ public struct WorkerConfiguration: Sendable {
         self.sendsTaskEvents = sendsTaskEvents
         self.heartbeatInterval = heartbeatInterval
         self.mingles = mingles
+        self.fleet = fleet
         self.gossips = gossips
         self.stateFile = stateFile
         self.purgesQueues = purgesQueues

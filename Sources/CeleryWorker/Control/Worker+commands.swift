@@ -23,7 +23,7 @@ extension Worker {
         return switch request.method {
         case "ping": .reply(["ok": "pong"])
         case "clock": .reply(["clock": .int(self.clock.value)])
-        case "hello": .reply(self.hello(request.arguments))
+        case "hello": self.hello(request.arguments)
         case "active", "dump_active": .reply(.array(self.activeJobs(isSafe: request.arguments["safe"]?.bool ?? false)))
         case "reserved", "dump_reserved": .reply(.array(self.reservedJobs()))
         case "scheduled", "dump_schedule": .reply(.array(self.scheduledJobs()))
@@ -52,11 +52,19 @@ extension Worker {
     }
 
     /// A neighbour introduces itself (`hello`): it is told our clock, and which tasks are revoked.
-    private func hello(_ arguments: JSONObject) -> JSON {
-        guard let node = arguments["from_node"]?.string, node != self.nodeName else { return .null }
+    private func hello(_ arguments: JSONObject) -> ControlAnswer {
+        guard let node = arguments["from_node"]?.string, node != self.nodeName else { return .reply(.null) }
+        if let hello = FleetHello(arguments) {
+            let isAnswered = hello.isAnswered(
+                by: self.configuration.fleet,
+                knowsRevoked: self.revokedTasks.count > 0,
+                chance: Double.random(in: 0..<1)
+            )
+            guard isAnswered else { return .silence }
+        }
         self.logger.info("sync with a neighbour", metadata: [LogKeys.node: "\(node)"])
         self.learnRevoked(arguments["revoked"])
-        return ["revoked": self.revokedForNeighbours, "clock": .int(self.clock.forward())]
+        return .reply(["revoked": self.revokedForNeighbours, "clock": .int(self.clock.forward())])
     }
 
     /// As Celery 5.6 tells its neighbours.

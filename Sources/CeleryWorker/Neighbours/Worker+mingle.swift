@@ -70,7 +70,8 @@ extension Worker {
                 self.assumeIsolated { $0.helloReplied(delivery, ticket: ticket) }
             }
         )
-        self.sendHello(to: mailbox, asker: asker, ticket: ticket)
+        let fleet = try await self.fleetHello(on: channel)
+        self.sendHello(to: mailbox, asker: asker, ticket: ticket, fleet)
         var count = 0
         try await Task.sleep(for: Self.firstReplyLimit)
         while self.neighboursMet.count > count {
@@ -79,13 +80,22 @@ extension Worker {
         }
     }
 
-    private func sendHello(to mailbox: Mailbox, asker: String, ticket: String) {
+    private func fleetHello(on channel: AMQPChannel) async throws -> FleetHello? {
+        guard let fleet = self.configuration.fleet, let queue = self.project?.queues.first else { return nil }
+        let declared = try await channel.declare(QueueDeclaration(name: queue.name, isPassive: true))
+        return FleetHello(fleet: fleet, consumers: Int(declared.consumerCount))
+    }
+
+    private func sendHello(to mailbox: Mailbox, asker: String, ticket: String, _ fleet: FleetHello?) {
         var headers = FieldTable()
         headers.append("clock", .int64(self.clock.forward()))
         headers.append("expires", .double(self.wallClock() + Double(Self.firstReplyLimit.components.seconds)))
+        var arguments: JSONObject = ["from_node": .string(self.nodeName)]
+        arguments["revoked"] = fleet == nil ? self.revokedForNeighbours : [:]
+        for (name, value) in fleet?.arguments ?? [:] { arguments[name] = value }
         let request: JSON = [
             "method": "hello",
-            "arguments": ["from_node": .string(self.nodeName), "revoked": self.revokedForNeighbours],
+            "arguments": .object(arguments),
             "destination": .null,
             "pattern": .null,
             "matcher": .null,
