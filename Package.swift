@@ -17,8 +17,6 @@ let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
-let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
-let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
@@ -38,9 +36,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
-        // Without its default trait it needs no Foundation.
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
     targets: [
         .target(
@@ -79,9 +74,8 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", nioCore, nioHTTP1, nioPosix,
-                nioSSL,
-                logging, argumentParser, subprocess, system,
+                "AMQP", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", "Spawning", nioCore, nioHTTP1,
+                nioPosix, nioSSL, logging, argumentParser,
             ],
             swiftSettings: settings
         ),
@@ -129,9 +123,8 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", argumentParser, nioCore,
-                nioHTTP1, nioPosix, logging,
-                subprocess, system,
+                "Agent", "AgentModules", "Celery", "CeleryWorker", "JSON", "PythonPool", "Spawning", argumentParser,
+                nioCore, nioHTTP1, nioPosix, logging,
             ],
             swiftSettings: settings
         ),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -112,6 +113,13 @@ int cpool_receive(int socket, void *bytes, size_t capacity) { return receive(soc
 
 int cpool_peek(int socket, void *bytes, size_t capacity) { return receive(socket, bytes, capacity, MSG_PEEK); }
 
+// Has everything from `first` on end with exec. Sockets of swift-nio, and what other libraries open, are not close-on-exec by themselves.
+static void close_on_exec(unsigned first) {
+    if (syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) == 0) return;
+    // Kernels before 5.11. Descriptors are given out from the lowest on, and the agent has few.
+    for (int descriptor = (int)first; descriptor < 65536; descriptor++) fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+}
+
 // Runs between fork and exec in a process that had threads: async-signal-safe calls only.
 static void become(
     const char *path, char *const argv[], char *const envp[], const int standard[3], const int *inherited,
@@ -128,6 +136,7 @@ static void become(
     for (size_t index = 0; index < count; index++) {
         if (dup2(moved[index], (int)index) < 0) goto failed;
     }
+    close_on_exec((unsigned)count);
     struct sigaction standardAction;
     memset(&standardAction, 0, sizeof standardAction);
     standardAction.sa_handler = SIG_DFL;

@@ -130,6 +130,18 @@ struct ProcessTests {
         }
     }
 
+    @Test("no other descriptor is inherited, also none that swift-nio leaves open for that")
+    func otherDescriptors() async throws {
+        // As `socket(2)` gives them: not close-on-exec.
+        let open = Descriptor(fcntl(STDIN_FILENO, F_DUPFD, 200))
+        try #require(open.number >= 200)
+        let (_, exit) = try await ManagedProcess.run(
+            self.shell("test -e /proc/self/fd/\(open.number)"),
+            on: self.eventLoop
+        ) { try await $0.exit() }
+        #expect(exit == .code(1))
+    }
+
     @Test("the end of the scope ends a process, and how it did is told")
     func scope() async throws {
         let (pid, exit) = try await ManagedProcess.run(self.shell("exec sleep 600"), on: self.eventLoop) { $0.pid }

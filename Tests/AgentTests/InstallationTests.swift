@@ -1,4 +1,6 @@
 import Glibc
+import NIOPosix
+import Spawning
 import Testing
 
 @testable import Agent
@@ -49,8 +51,12 @@ struct InstallationTests {
         environment: [String: String] = plainEnvironment,
         sink: RecordingSink = RecordingSink()
     ) async throws -> RequirementsInstaller.Outcome {
-        try await RequirementsInstaller(python: python, environment: environment, logger: sink.logger())
-            .install(base64: base64)
+        try await RequirementsInstaller(
+            python: python,
+            environment: environment,
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: sink.logger()
+        ).install(base64: base64)
     }
 
     private static func check(tool: String, python: String, folder: String) async throws {
@@ -156,13 +162,29 @@ struct InstallationTests {
         }
     }
 
+    @Test("lines of both streams, without empty ones, and with what a progress bar writes over")
+    func lines() async throws {
+        let child = ChildProcess(
+            executable: "/bin/sh",
+            arguments: ["-c", "printf 'one\\r\\ntwo\\n\\n\\rthree\\rlast'; echo error >&2; exit 3"],
+            environment: Self.plainEnvironment,
+            eventLoop: MultiThreadedEventLoopGroup.singleton.next()
+        )
+        var lines: [String] = []
+        let exit = try await child.run { lines.append($0) }
+        #expect(exit == .code(3))
+        #expect(lines.filter { $0 != "error" } == ["one", "two", "three", "last"])
+        #expect(lines.contains("error"))
+    }
+
     @Test("cancellation ends the installer and all that it started")
     func cancellation() async throws {
         let (started, continuation) = AsyncStream.makeStream(of: Int32.self)
         let child = ChildProcess(
             executable: "/bin/sh",
             arguments: ["-c", "sleep 1000 & echo $!; echo $$; wait"],
-            environment: Self.plainEnvironment
+            environment: Self.plainEnvironment,
+            eventLoop: MultiThreadedEventLoopGroup.singleton.next()
         )
         let running = Task {
             try await child.run { line in

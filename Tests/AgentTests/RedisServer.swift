@@ -1,7 +1,6 @@
+import AgentModules
 import NIOCore
 import NIOPosix
-import Subprocess
-import SystemPackage
 
 @testable import Agent
 
@@ -26,26 +25,19 @@ struct RedisServer {
             throw SetupFailure(what: "redis-server is not on PATH; Debian's package is redis-server")
         }
         try await withTemporaryFolder { folder in
-            _ = try await Subprocess.run(
-                .path(FilePath(path)),
-                arguments: Arguments(
-                    [
-                        "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir",
-                        folder,
-                        "--daemonize", "no",
-                    ] + arguments
-                ),
-                input: .none,
-                output: .discarded,
-                error: .discarded
-            ) { execution in
-                do {
-                    try await body(RedisServer(port: port))
-                } catch {
-                    await execution.teardown(using: [])
-                    throw error
-                }
-                await execution.teardown(using: [])
+            let command = ProcessCommand(
+                executable: path,
+                arguments: [
+                    "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder,
+                    "--daemonize", "no",
+                ] + arguments,
+                environment: currentEnvironment,
+                // Nothing is to be saved.
+                grace: .zero,
+                remedy: "install Debian's package redis-server"
+            )
+            _ = try await ManagedProcess.run(command, on: MultiThreadedEventLoopGroup.singleton.next()) { _ in
+                try await body(RedisServer(port: port))
             }
         }
     }

@@ -71,26 +71,6 @@ struct RequirementsTests {
         #expect((0..<130).map { SHA256.hex([UInt8](repeating: UInt8(ascii: "x"), count: $0)) } == expected)
     }
 
-    @Test("lines come out alike however the bytes are cut, and never too long")
-    func lines() {
-        let text = "one\r\ntwo\n\n\rthree\rlast"
-        for size in 1...text.utf8.count {
-            var splitter = LineSplitter()
-            var lines: [String] = []
-            let bytes = Array(text.utf8)
-            for start in stride(from: 0, to: bytes.count, by: size) {
-                lines += splitter.append(bytes[start..<min(start + size, bytes.count)])
-            }
-            if let last = splitter.finish() { lines.append(last) }
-            #expect(lines == ["one", "two", "three", "last"])
-        }
-        var splitter = LineSplitter()
-        let long = splitter.append([UInt8](repeating: 0x61, count: 20_000))
-        #expect(long.map(\.utf8.count) == [8192, 8192])
-        #expect(splitter.finish()?.utf8.count == 20_000 - 2 * 8192)
-        #expect(splitter.finish() == nil)
-    }
-
     private static func requirements(_ text: String) async throws -> Requirements {
         let script = "import base64, sys; print(base64.b64encode(sys.argv[1].encode()).decode())"
         return try Requirements(base64: try await runTool("python3", ["-c", script, text]).joined())

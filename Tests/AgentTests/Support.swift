@@ -1,8 +1,7 @@
 import Glibc
 import Logging
-import Subprocess
+import NIOPosix
 import Synchronization
-import SystemPackage
 
 @testable import Agent
 
@@ -58,9 +57,14 @@ func runTool(_ executable: String, _ arguments: [String], environment: [String: 
         throw SetupFailure(what: "\(executable) is not on PATH")
     }
     var lines: [String] = []
-    let child = ChildProcess(executable: path, arguments: arguments, environment: environment)
-    let outcome = try await child.run { lines.append($0) }
-    guard outcome.isSuccess else { throw SetupFailure(what: "\(executable): \(outcome): \(lines)") }
+    let child = ChildProcess(
+        executable: path,
+        arguments: arguments,
+        environment: environment,
+        eventLoop: MultiThreadedEventLoopGroup.singleton.next()
+    )
+    let exit = try await child.run { lines.append($0) }
+    guard exit.isSuccess else { throw SetupFailure(what: "\(executable): \(exit.status): \(lines)") }
     return lines
 }
 

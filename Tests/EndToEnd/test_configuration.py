@@ -147,7 +147,8 @@ def test_requirements_are_installed_before_the_code_is_loaded(run: Run) -> None:
     assert (site / "armada_end_to_end_probe.py").exists()
 
 
-def test_sigterm_ends_an_installation_that_hangs(run: Run) -> None:
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_an_installation_that_hangs_ends_with_the_agent(run: Run, end: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
         text = f"--index-url {index}\nno-such-package-of-the-agents-tests\n"
@@ -159,6 +160,6 @@ def test_sigterm_ends_an_installation_that_hangs(run: Run) -> None:
         with connection:
             installers = descendants(agent.pid)
             assert installers
-            agent.process.send(signal.SIGTERM)
-            assert agent.process.wait(20) == 0
+            agent.process.send(end)
+            assert agent.process.wait(20) == (0 if end == signal.SIGTERM else -end)
             wait_gone(installers, 10)

@@ -88,7 +88,12 @@ public struct Pod: Sendable {
 
     /// - Returns: whether they are installed; `false` if the agent was asked to stop meanwhile.
     private func install(_ requirements: String, python: String, unlessStopped worker: Worker) async throws -> Bool {
-        let installer = RequirementsInstaller(python: python, environment: self.environment, logger: self.logger)
+        let installer = RequirementsInstaller(
+            python: python,
+            environment: self.environment,
+            on: self.eventLoop,
+            logger: self.logger
+        )
         return try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 _ = try await installer.install(base64: requirements)

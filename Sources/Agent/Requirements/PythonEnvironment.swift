@@ -1,4 +1,6 @@
 import JSON
+import NIOCore
+import Spawning
 
 /// What an interpreter says about the environment that it installs into.
 struct PythonEnvironment: Equatable {
@@ -22,20 +24,33 @@ struct PythonEnvironment: Equatable {
         """
 
     /// Asks the interpreter, which takes a few hundredths of a second.
-    static func of(python: String, environment: [String: String]) async throws -> PythonEnvironment {
-        let child = ChildProcess(executable: python, arguments: ["-c", Self.script], environment: environment)
+    static func of(
+        python: String,
+        environment: [String: String],
+        on eventLoop: any EventLoop
+    ) async throws -> PythonEnvironment {
+        let child = ChildProcess(
+            executable: python,
+            arguments: ["-c", Self.script],
+            environment: environment,
+            eventLoop: eventLoop
+        )
         var lines: [String] = []
-        let outcome: ChildProcess.Outcome
+        let exit: ProcessExit
         do {
-            outcome = try await child.run { lines.append($0) }
+            exit = try await child.run { lines.append($0) }
         } catch let error as CancellationError {
             throw error
         } catch {
             try Task.checkCancellation()
             throw RequirementsError.pythonFailed(python: python, reason: "can't be started", lines: ["\(error)"])
         }
-        guard outcome.isSuccess else {
-            throw RequirementsError.pythonFailed(python: python, reason: "fails (\(outcome))", lines: lines.suffix(5))
+        guard exit.isSuccess else {
+            throw RequirementsError.pythonFailed(
+                python: python,
+                reason: "fails (\(exit.status))",
+                lines: lines.suffix(5)
+            )
         }
         guard let last = lines.last, let found = try? JSON(parsing: last), let version = found["version"]?.string,
             let prefix = found["prefix"]?.string, let packages = found["packages"]?.string,
@@ -63,14 +78,5 @@ struct PythonEnvironment: Equatable {
     var stampFile: String? {
         if self.isWritable { return self.packages + "/.armada-agent-requirements" }
         return self.userSite.map { $0 + "/.armada-agent-requirements" }
-    }
-}
-
-extension ChildProcess.Outcome: CustomStringConvertible {
-    var description: String {
-        switch self {
-        case .exited(let code): "exit status \(code)"
-        case .signaled(let signal): "ended by signal \(signal)"
-        }
     }
 }

@@ -1,4 +1,6 @@
 import Logging
+import NIOCore
+import Spawning
 
 /// Installs what `REQUIREMENTS_TXT` asks for, before the user's code is loaded.
 public struct RequirementsInstaller: Sendable {
@@ -18,13 +20,15 @@ public struct RequirementsInstaller: Sendable {
 
     private let python: String
     private let environment: [String: String]
+    private let eventLoop: any EventLoop
     private let logger: Logger
 
     /// - Parameters:
     ///   - python: the path of the interpreter whose environment is installed into.
     ///   - environment: of our own process; the installer gets it without the agent's secrets.
-    public init(python: String, environment: [String: String], logger: Logger) {
+    public init(python: String, environment: [String: String], on eventLoop: any EventLoop, logger: Logger) {
         self.python = python
+        self.eventLoop = eventLoop
         self.logger = logger
         self.environment = environment.filter { variable in
             !AgentConfiguration.secretVariables.contains(variable.key) && variable.key != Variables.rabbitMQURL.name
@@ -40,7 +44,11 @@ public struct RequirementsInstaller: Sendable {
     public func install(base64: String) async throws -> Outcome {
         let requirements = try Requirements(base64: base64)
         guard !requirements.isEmpty else { return .nothingAsked }
-        let target = try await PythonEnvironment.of(python: self.python, environment: self.environment)
+        let target = try await PythonEnvironment.of(
+            python: self.python,
+            environment: self.environment,
+            on: self.eventLoop
+        )
         // Two agents of one machine may share an environment; the second then finds its work done.
         guard target.isWritable else { return try await self.install(requirements, into: target) }
         do {
@@ -117,14 +125,15 @@ public struct RequirementsInstaller: Sendable {
         let child = ChildProcess(
             executable: tool.executable,
             arguments: tool.arguments + [folder + "/" + Self.fileName],
-            environment: self.environment
+            environment: self.environment,
+            eventLoop: self.eventLoop
         )
         var last: [String] = []
         let clock = ContinuousClock()
         let start = clock.now
-        let outcome: ChildProcess.Outcome
+        let exit: ProcessExit
         do {
-            outcome = try await child.run { line in
+            exit = try await child.run { line in
                 let shown = LogText.escaped(mask(line), quotes: false)
                 self.logger.log(level: Self.level(of: shown), "\(shown)", metadata: [LogKeys.tool: .string(tool.name)])
                 if last.count == Self.linesInError { last.removeFirst() }
@@ -134,8 +143,8 @@ public struct RequirementsInstaller: Sendable {
             try Task.checkCancellation()
             throw RequirementsError.failed(tool: tool.name, how: "can't be run (\(error))", lines: last)
         }
-        guard outcome.isSuccess else {
-            throw RequirementsError.failed(tool: tool.name, how: "failed (\(outcome))", lines: last)
+        guard exit.isSuccess else {
+            throw RequirementsError.failed(tool: tool.name, how: "failed (\(exit.status))", lines: last)
         }
         self.logger.info(
             "requirements installed",

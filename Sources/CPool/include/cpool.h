@@ -41,7 +41,7 @@ int cpool_receive(int socket, void *bytes, size_t capacity);
 int cpool_peek(int socket, void *bytes, size_t capacity);
 
 /// Starts a program in a session of its own. `standard` are the child's descriptors 0, 1, 2; `inherited` become 3, 4, …
-/// All other descriptors of the caller have to be close-on-exec. The child is killed when the calling thread ends.
+/// None of the caller's other descriptors is inherited. The child is killed when the calling thread ends.
 int cpool_spawn(
     const char *path, char *const argv[], char *const envp[], const int standard[3], const int *inherited,
     size_t inheritedCount, pid_t *pid);
