@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ import pytest
 from armada_agent.sdk import ModuleError
 from armada_agent.sdk._connection import call
 from armada_agent.sdk.proxy import ProxyManager
+from armada_testing import REPOSITORY
 from armada_testing.backend import Answer
 from armada_testing.mitmproxy import mitmdumps
 from armada_testing.processes import free_port, wait_until
@@ -243,6 +246,28 @@ class TestPorts:
         os.waitpid(pid, 0)
         assert get(ProxyManager({}).launch_proxy(), desk.site) == "<h1>site</h1>"
         assert len(mitmdumps(desk.folder)) == 1
+
+    def test_two_agents_that_make_the_authority_together(self, desk: Desk) -> None:
+        code = """
+import sys
+from armada_agent.sdk.proxy import ProxyManager
+proxy = ProxyManager({}).launch_proxy()
+print(open(proxy.ca_certificate).read())
+sys.stdin.read()
+"""
+        folders = str(REPOSITORY / "Python")
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", code],
+                env={**os.environ, "PYTHONPATH": folders},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        certificates = {process.communicate(timeout=60)[0] for process in processes}
+        assert certificates == {(desk.folder / "mitmproxy-ca-cert.pem").read_text() + "\n"}
 
     def test_two_that_make_the_authority_together(self, desk: Desk) -> None:
         managers = [ProxyManager({}), ProxyManager({})]

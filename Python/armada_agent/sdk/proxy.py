@@ -47,7 +47,9 @@ class Upstream(Mapping[str, Any]):
         return len(self._facts)
 
     def __repr__(self) -> str:
-        return f"Upstream({ {**self._facts, 'proxy_url': self._shown} })"
+        # Of the rest, which may hold anything, the names alone.
+        checks = [name for name in self._facts if name not in ("proxy_url", "attempt")]
+        return f"Upstream({self._shown}, attempt={self.attempt}, checks={checks})"
 
     @property
     def proxy_url(self) -> str:

@@ -191,21 +191,25 @@ extension ProxyModule {
     private func change(_ session: ProxySession, _ arguments: ModuleArguments) async throws(ModuleError) -> ProxyRoute {
         let settings = try ProxySettings(try arguments.object("config"))
         _ = try await session.serving()
-        let route = try await self.route(settings)
+        let route = try await self.route(settings, besides: await session.relayPorts)
         try await session.take(route)
         return route
     }
 
-    private func route(_ settings: ProxySettings) async throws(ModuleError) -> ProxyRoute {
+    /// - Parameter ports: which mitmproxy has connections to: by its port it tells one route from another.
+    private func route(
+        _ settings: ProxySettings,
+        besides ports: Set<Int> = []
+    ) async throws(ModuleError) -> ProxyRoute {
         switch settings {
         case .none:
-            return ProxyRoute(listener: try await self.relay.open(.direct), upstream: nil)
+            return ProxyRoute(listener: try await self.open(.direct, besides: ports), upstream: nil)
         case .direct:
             let url = self.configuration.providerURL
             let proxy = try UpstreamProxy(url)
             let facts: JSONObject = ["proxy_url": .string(url)]
             return ProxyRoute(
-                listener: try await self.relay.open(.proxy(proxy)),
+                listener: try await self.open(.proxy(proxy), besides: ports),
                 upstream: ProxyRoute.Upstream(facts: facts, shown: proxy.description)
             )
         case .provider(let fields):
@@ -213,9 +217,22 @@ extension ProxyModule {
             var facts: JSONObject = ["proxy_url": .string(offer.url), "attempt": offer.attempt]
             for (name, value) in offer.checks { facts[name] = value }
             return ProxyRoute(
-                listener: try await self.relay.open(.proxy(offer.upstream)),
+                listener: try await self.open(.proxy(offer.upstream), besides: ports),
                 upstream: ProxyRoute.Upstream(facts: facts, shown: offer.upstream.description)
             )
+        }
+    }
+    private func open(_ route: UpstreamRoute, besides ports: Set<Int>) async throws(ModuleError) -> RelayListener {
+        let listener = try await self.relay.open(route)
+        guard ports.contains(listener.port) else { return listener }
+        // Kept meanwhile, so that the system does not give this port again.
+        do throws(ModuleError) {
+            let another = try await self.open(route, besides: ports)
+            await listener.close()
+            return another
+        } catch {
+            await listener.close()
+            throw error
         }
     }
 }

@@ -25,7 +25,8 @@ struct CapturedValues {
     mutating func add(_ value: ByteBuffer, to name: String) -> Bool {
         let isFirstDrop: Bool
         var queue = self.queues.removeValue(forKey: name) ?? Queue()
-        queue.values.append(value)
+        // A copy: what was received is a part of a buffer that would be kept as a whole.
+        queue.values.append(ByteBuffer(bytes: value.readableBytesView))
         queue.bytes += value.readableBytes
         let before = queue.dropped
         while queue.values.count > Self.maximumCount || (queue.bytes > Self.maximumBytes && queue.values.count > 1) {

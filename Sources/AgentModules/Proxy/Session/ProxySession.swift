@@ -85,6 +85,9 @@ actor ProxySession {
         return facts
     }
 
+    /// Of the relay's listeners that mitmproxy may have connections to.
+    var relayPorts: Set<Int> { Set((self.former + [self.route.listener]).map(\.port)) }
+
     /// Adds a function; when this returns it is in effect.
     func add(_ function: JSONObject) async throws(ModuleError) {
         try await self.perform(function)
@@ -108,11 +111,11 @@ actor ProxySession {
         }
     }
 
-    /// Waits until all that came up to now is known here; not for long, where mitmproxy is busy.
-    func synchronize() async {
+    /// Waits until all that came up to now is known here, if mitmproxy tells it within a limit.
+    func synchronize(within limit: Duration = ProxySession.answerLimit) async {
         guard case .serving(let control) = self.state else { return }
         do throws(ModuleError) {
-            try await control.perform(["do": "sync"], within: Self.answerLimit)
+            try await control.perform(["do": "sync"], within: limit)
         } catch {
             self.logger.debug("mitmproxy does not tell what has come", metadata: [LogKeys.error: "\(error)"])
         }
@@ -123,7 +126,7 @@ actor ProxySession {
 
     /// Ends mitmdump, and returns when it has ended.
     func exit() async {
-        await self.synchronize()
+        await self.synchronize(within: .seconds(1))
         self.exitOrder.continuation.yield()
         while !self.hasEnded, await self.change() {}
     }
