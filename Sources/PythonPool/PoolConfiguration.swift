@@ -18,6 +18,8 @@ public struct PoolConfiguration: Sendable {
     public var readyDeadline: Duration
     /// How long a worker that has nothing else to do may leave a job unread before it is killed and replaced; up to twice as long.
     public var readDeadline: Duration
+    /// How long the main process may take for a call, or to fork a worker, before it is asked what holds it up; up to twice as long.
+    public var answerDeadline: Duration
     /// How long a job that is terminated may take to end before its worker is killed. Billiard gives it as long (`TERM`, 0.1 s, `KILL`).
     public var terminationGrace: Duration
     /// How long the frames of a worker that has ended are waited for when something keeps its stream open.
@@ -41,6 +43,7 @@ public struct PoolConfiguration: Sendable {
         depth: Int = 4,
         readyDeadline: Duration = .seconds(600),
         readDeadline: Duration = .seconds(10),
+        answerDeadline: Duration = .seconds(5),
         terminationGrace: Duration = .milliseconds(100),
         drainGrace: Duration = .milliseconds(250)
     ) {
@@ -53,6 +56,7 @@ public struct PoolConfiguration: Sendable {
         self.depth = depth
         self.readyDeadline = readyDeadline
         self.readDeadline = readDeadline
+        self.answerDeadline = answerDeadline
         self.terminationGrace = terminationGrace
         self.drainGrace = drainGrace
     }

@@ -56,65 +56,15 @@ extension PythonPool {
         case .workerExited(let index, let generation, let pid, let exit):
             guard let key = key(index, generation) else { return }
             workerExited(key, pid: pid, exit: exit)
-        case .reply(let id, let answer):
-            guard let (completion, deadline) = calls.removeValue(forKey: id) else { return }
-            deadline.cancel()
-            completion(.success(answer))
+        case .reply(let id, let answer): answered(id, .success(answer))
         case .callFailed(let id, let kind, let message):
-            guard let (completion, deadline) = calls.removeValue(forKey: id) else { return }
-            deadline.cancel()
-            completion(.failure(PoolError.callFailed(kind: kind, message: message)))
+            answered(id, .failure(PoolError.callFailed(kind: kind, message: message)))
+        case .heldUp(let function, let place): heldUp(function, place)
         }
     }
 
     private func key(_ index: UInt32, _ generation: UInt32) -> PoolMachine.Key? {
         index > 0 ? PoolMachine.Key(slot: Int(index) - 1, generation: generation) : nil
-    }
-
-    /// Has the main process do something: `ping`, `signal`, `decode_body`, `control`, or `backend.*`, which runs in a
-    /// process of its own.
-    ///
-    /// - Parameters:
-    ///   - arguments: JSON; `armada_agent/runtime/calls.py` says what each method takes.
-    ///   - deadline: After this the answer is not waited for. A `backend.*` call that fails, or hangs for a third of it, is made again until
-    ///     then, after pauses of up to ten seconds, forty times at the most.
-    /// - Returns: JSON.
-    /// - Throws: ``PoolError``
-    public func call(_ method: String, _ arguments: ByteBuffer, deadline: Duration) async throws -> ByteBuffer {
-        try await withCheckedThrowingContinuation { continuation in
-            startCall(method, arguments, deadline: deadline) { continuation.resume(with: $0) }
-        }
-    }
-
-    /// As ``call(_:_:deadline:)``, for callers whose calls are to be made in the order in which they ask for them.
-    ///
-    /// - Parameter completion: is called once, on the event loop, with the answer or a ``PoolError``.
-    public func startCall(
-        _ method: String,
-        _ arguments: ByteBuffer,
-        deadline: Duration,
-        completion: @escaping @Sendable (Result<ByteBuffer, any Error>) -> Void
-    ) {
-        guard phase == .idle || phase == .running || phase == .draining else {
-            return completion(.failure(PoolError.notRunning))
-        }
-        lastCall &+= 1
-        let id = lastCall
-        let timer = eventLoop.scheduleTask(in: deadline.timeAmount + .milliseconds(200)) {
-            self.assumeIsolated { pool in
-                guard let (completion, _) = pool.calls.removeValue(forKey: id) else { return }
-                completion(.failure(PoolError.deadlineExceeded(method: method)))
-            }
-        }
-        calls[id] = (completion, timer)
-        sendControl(.call) { frame in
-            frame.writeInteger(id, endianness: .little)
-            let milliseconds = deadline.nanoseconds / 1_000_000
-            frame.writeInteger(UInt32(clamping: milliseconds), endianness: .little)
-            frame.writeInteger(UInt16(truncatingIfNeeded: method.utf8.count), endianness: .little)
-            frame.writeString(method)
-            frame.writeImmutableBuffer(arguments)
-        }
     }
 
     // MARK: Ends
@@ -173,6 +123,7 @@ extension PythonPool {
         phase = .ended
         endTimer?.cancel()
         timer?.cancel()
+        mainTimer?.cancel()
         for channel in channels.values { channel.close(promise: nil) }
         failWaiters(failure ?? .notRunning)
         finishRun()
@@ -189,9 +140,9 @@ extension PythonPool {
         loading.take()?.resume(throwing: error)
         let pending = calls
         calls = [:]
-        for (completion, timer) in pending.values {
-            timer.cancel()
-            completion(.failure(error))
+        for call in pending.values {
+            call.deadline.cancel()
+            call.completion(.failure(error))
         }
     }
 

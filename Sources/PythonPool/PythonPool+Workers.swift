@@ -183,6 +183,7 @@ extension PythonPool {
         open(stream.0, as: .stream(key))
         if let output { open(output.reading, as: .pipe(key, .standardOutput)) }
         if let error { open(error.reading, as: .pipe(key, .standardError)) }
+        watchMain()
         logger.debug("Starting a Python worker", metadata: [LogKeys.index: "\(key.slot + 1)"])
     }
 

@@ -51,7 +51,9 @@ public actor PythonPool {
     var bootedAt: UInt64?
 
     var loading: CheckedContinuation<ByteBuffer, any Error>?
-    var calls: [UInt64: (@Sendable (Result<ByteBuffer, any Error>) -> Void, Scheduled<Void>)] = [:]
+    var calls: [UInt64: PendingCall] = [:]
+    var mainWatch = MainWatch.fine
+    var mainTimer: Scheduled<Void>?
     var lastCall: UInt64 = 0
     var runWaiter: CheckedContinuation<Void, Never>?
     var shutdownWaiters: [CheckedContinuation<Void, Never>] = []

@@ -1,4 +1,4 @@
-"""Python workers that hang where no task runs."""
+"""Python processes that hang where no task runs."""
 
 from __future__ import annotations
 
@@ -48,4 +48,31 @@ def test_a_worker_that_is_stopped_is_replaced_and_its_job_runs_once(run: Run) ->
     run.wait_empty()
     assert run.times("start") == dict.fromkeys(range(4), 1)
     wait_until(lambda: "doesn't read the job" in agent.output(), 60, "the agent tells of it")
+    assert agent.warm() == 0
+
+
+HOLDS_UP = """
+from celery.signals import task_received
+
+@task_received.connect
+def slow_receiver(**_arguments):
+    while not os.path.exists(agent_message["journal"] + ".gate"):
+        time.sleep(0.05)
+    note("received")
+"""
+
+
+@pytest.mark.parametrize("project_code", [PROJECT_CODE + HOLDS_UP])
+def test_a_receiver_that_holds_up_the_main_process_is_named(run: Run) -> None:
+    agent = run.agent()
+    run.dispatch(1)
+    run.wait_for("end", 1)
+    wait_until(lambda: "slow_receiver" in agent.output(), 30, "the agent tells of it")
+    assert "is held up" in agent.output()
+    (run.home / "journal.gate").touch()
+    run.wait_for("received", -1)
+    # It answers again, and a worker that dies is replaced.
+    run.dispatch(2, die_once=str(run.home / "died"))
+    run.wait_for("end", 2)
+    assert agent.output().count("is held up") == 1
     assert agent.warm() == 0

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NoReturn
 
 from .. import connector, mitmproxy_packages
@@ -55,6 +56,8 @@ class Main:
         self.limits = (0, 0)
         self.received = bytearray()
         self.clerk: Clerk | None = None
+        # Whether code of the user's runs, and so no frame is being sent.
+        self.is_held = False
         # When the process ends, once it has been told to.
         self.leave_at: float | None = None
         self.wakeup_read, self.wakeup_write = os.pipe()
@@ -187,6 +190,7 @@ class Main:
         """Report the manifest, and make ready to fork: the code that has run may have changed what that needs."""
         signal.set_wakeup_fd(self.wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, nothing)
+        signal.signal(signal.SIGUSR1, self.tell_whereabouts)
         self.flush()
         wire.send_json(self.control, wire.LOADED, result)
         share_memory()
@@ -204,8 +208,6 @@ class Main:
 
     def call(self, payload: bytes) -> None:
         """Answer a call, here or by way of the clerk."""
-        from .calls import perform
-
         identity, milliseconds, method_length = wire.CALL_HEAD.unpack_from(payload)
         start = wire.CALL_HEAD.size
         method = payload[start : start + method_length].decode("utf-8", "replace")
@@ -219,11 +221,34 @@ class Main:
             return
         try:
             arguments = json.loads(payload[start + method_length :] or b"null")
-            answer = perform(self.loaded, method, arguments)
+            answer = self.perform(method, arguments)
         except BaseException as error:
             self.fail_call(identity, type(error).__name__, str(error))
             return
         wire.send_json(self.control, wire.REPLY, answer, identity.to_bytes(8, "little"))
+
+    def perform(self, method: str, arguments: Any) -> Any:
+        """Make a call."""
+        from .calls import perform
+
+        self.is_held = True
+        try:
+            return perform(self.loaded, method, arguments)
+        finally:
+            self.is_held = False
+
+    def tell_whereabouts(self, _: int, frame: FrameType | None) -> None:
+        """The agent asks what takes so long."""
+        if not self.is_held or frame is None:
+            return
+        try:
+            from .whereabouts import whereabouts
+
+            function, place = whereabouts(frame)
+            wire.send_frame(self.control, wire.HELD_UP, wire.sized(function) + wire.sized(place))
+        except Exception as error:
+            # It must not come out in the user's code.
+            print(f"whereabouts: {error!r}", file=sys.stderr)
 
     def tell(self, kind: int, identity: int, answer: bytes) -> None:
         """Report a call's answer: a REPLY or a CALL_FAILED frame."""
@@ -270,10 +295,13 @@ class Main:
         """Fire `worker_before_create_process`."""
         from celery import signals
 
+        self.is_held = True
         try:
             signals.worker_before_create_process.send(sender=self.loaded.worker)
         except Exception as error:
             print(f"worker_before_create_process: {error!r}", file=sys.stderr)
+        finally:
+            self.is_held = False
 
     def become_worker(self, index: int, generation: int, descriptors: list[int]) -> NoReturn:
         """In the child: leave the main process behind and run jobs."""

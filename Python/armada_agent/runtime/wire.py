@@ -29,6 +29,7 @@ WORKER_EXITED: Final = 35
 REPLY: Final = 36
 CALL_FAILED: Final = 37
 WORKER_FORKED: Final = 38
+HELD_UP: Final = 39
 # Agent to main process.
 LOAD: Final = 48
 CALL: Final = 49

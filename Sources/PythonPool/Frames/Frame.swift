@@ -17,6 +17,7 @@ enum FrameType: UInt8, Sendable {
     case reply = 36
     case callFailed = 37
     case workerForked = 38
+    case heldUp = 39
     case load = 48
     case call = 49
     case reload = 50
@@ -95,8 +96,8 @@ enum WorkerFrame: Equatable {
             let level = try payload.number(UInt16.self)
             self = .output(job: job, stream: stream, level: level, text: payload.rest())
         case .fatal: self = .fatal(payload.rest())
-        case .body, .booted, .loaded, .loadFailed, .workerExited, .reply, .callFailed, .workerForked, .load, .call,
-            .reload, .stop:
+        case .body, .booted, .loaded, .loadFailed, .workerExited, .reply, .callFailed, .workerForked, .heldUp, .load,
+            .call, .reload, .stop:
             throw FrameError(description: "a frame of type \(type) from a worker")
         }
     }
@@ -141,6 +142,8 @@ enum MainFrame: Equatable {
     case workerExited(index: UInt32, generation: UInt32, pid: Int32, exit: ProcessExit)
     case reply(id: UInt64, ByteBuffer)
     case callFailed(id: UInt64, kind: String, message: String)
+    /// What of the user's it is in, asked for by SIGUSR1.
+    case heldUp(function: String, place: String)
 
     init(_ type: FrameType, _ payload: inout ByteBuffer) throws {
         switch type {
@@ -179,6 +182,7 @@ enum MainFrame: Equatable {
                 kind: try payload.sizedText(),
                 message: try payload.sizedText()
             )
+        case .heldUp: self = .heldUp(function: try payload.sizedText(), place: try payload.sizedText())
         case .ready, .started, .result, .fetch, .output, .fatal, .body, .load, .call, .reload, .stop:
             throw FrameError(description: "a frame of type \(type) from the main process")
         }
