@@ -1,10 +1,10 @@
 import AgentModules
 import CeleryWorker
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 import PythonPool
-import Synchronization
 import Testing
 
 @testable import Agent
@@ -231,10 +231,10 @@ struct ProbeTests {
     }
 
     @Test("a probe without an agent fails")
-    func nobody() async throws {
-        let port = Mutex(0)
-        try await Self.serving(Self.source()) { address in port.withLock { $0 = address.port } }
-        let result = Probe(.live, at: .init(host: "127.0.0.1", port: port.withLock { $0 }), timeout: 5).run()
+    func nobody() throws {
+        let (descriptor, port) = try listener(listens: false)
+        defer { close(descriptor) }
+        let result = Probe(.live, at: .init(host: "127.0.0.1", port: port), timeout: 5).run()
         #expect(!result.isPassed)
         #expect(result.text.hasPrefix("no agent answers"))
     }

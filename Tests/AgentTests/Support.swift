@@ -101,8 +101,9 @@ func withListener<Result>(_ body: (Int) throws -> Result) throws -> Result {
     return try body(port)
 }
 
-/// A listening socket, to be closed by the caller, and its port.
-func listener() throws -> (descriptor: Int32, port: Int) {
+/// A socket, to be closed by the caller, and its port.
+/// - Parameter listens: else whoever connects is refused, and nobody else can have the port.
+func listener(listens: Bool = true) throws -> (descriptor: Int32, port: Int) {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -110,7 +111,7 @@ func listener() throws -> (descriptor: Int32, port: Int) {
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     let isBound = withUnsafeMutablePointer(to: &address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-            bind(descriptor, generic, length) == 0 && listen(descriptor, 16) == 0
+            bind(descriptor, generic, length) == 0 && (!listens || listen(descriptor, 16) == 0)
                 && getsockname(descriptor, generic, &length) == 0
         }
     }
