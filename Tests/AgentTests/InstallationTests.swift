@@ -236,6 +236,22 @@ struct PythonLocatorTests {
         }
     }
 
+    @Test("mitmdump: the configured one, the package's or the installation's, the one on PATH")
+    func mitmdump() async throws {
+        try await withTemporaryFolder { folder in
+            let locator = PythonLocator(executable: folder + "/usr/bin/agent", path: folder + "/bin")
+            let error = #expect(throws: PythonLocator.Failure.self) { try locator.mitmdump(configured: nil) }
+            #expect(error?.message.contains("AGENT_PROXY_MITMDUMP: found nothing") == true)
+            for place in [
+                "/bin/mitmdump", "/usr/share/armada-agent/.mitmproxy/bin/mitmdump", "/usr/.mitmproxy/bin/mitmdump",
+            ] {
+                try await Self.touch(folder + place)
+                #expect(try locator.mitmdump(configured: nil) == folder + place)
+            }
+            #expect(try locator.mitmdump(configured: "mitmdump") == folder + "/bin/mitmdump")
+        }
+    }
+
     @Test("the runtime above the program, or installed beside it")
     func runtime() async throws {
         try await withTemporaryFolder { folder in

@@ -271,10 +271,11 @@ class TestRaising:
         assert "cannot pickle '_thread.lock' object" in desk.log.read_text()
 
     def test_one_that_blocks_mitmproxy(self, proxy: ProxyManager, desk: Desk, path: str, tmp_path: Path) -> None:
-        gate = tmp_path / "gate"
+        gate, begun = tmp_path / "gate", tmp_path / "begun"
 
         def block(flow: Any) -> None:
             if flow.request.path == path:
+                begun.touch()
                 while not gate.exists():
                     time.sleep(0.01)
 
@@ -283,6 +284,7 @@ class TestRaising:
         count = len(desk.site.requests)
         thread.start()
         try:
+            wait_until(begun.exists, 30, "the function blocks")
             with pytest.raises(ModuleError, match="not answered within 10 s: does a function") as caught:
                 proxy.switch_upstream_proxy()
             assert caught.value.kind == "timeout"

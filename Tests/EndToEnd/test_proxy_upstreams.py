@@ -7,6 +7,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from armada_agent.sdk import ModuleError
 from armada_agent.sdk.proxy import ProxyManager, Upstream
 from armada_testing.backend import Answer, Backend, Request
-from armada_testing.mitmproxy import UpstreamProxy, arguments_and_logs
+from armada_testing.mitmproxy import UpstreamProxy, arguments_and_logs, mitmdumps
 from armada_testing.processes import free_port
 
 from .proxy_desk import DIRECT, PROVIDER, Client, Desk, Provider, get, opened_desk
@@ -72,6 +73,8 @@ class TestSchemes:
         assert manager.upstream is not None
         assert (manager.upstream["proxy_url"], manager.upstream.proxy_url) == (url, url)
         everywhere = arguments_and_logs(desk.log.read_text()) + repr(manager.upstream)
+        for pid in mitmdumps(desk.folder):
+            everywhere += Path(f"/proc/{pid}/environ").read_text()
         for secret in ("s@cr3t", "s%40cr3t", "dXMzcjpzQGNyM3Q"):
             assert secret not in everywhere
 

@@ -9,7 +9,7 @@ Each command of the agent's has an `id`, by which it is answered, with an `error
 | `add` | `kind` (`request`, `response`, `retriever`), `name`, `python`, `queue`, `function` (pickled, in base64) |
 | `sync` | answered once all that was told before has been sent |
 
-What it tells by itself has a `type`: `ready` (`port`, `python`), `value` (`queue`; the body is the pickled value),
+What it tells by itself has a `type`: `ready` (`port`), `value` (`queue`; the body is the pickled value),
 `count` (`bytes` of a response's body), `raised` (`function`, `error`, `times`; the body is the traceback).
 """
 
@@ -52,9 +52,10 @@ class Addon:
 
     async def running(self) -> None:
         await self._channel.open()
+        port = ctx.master.addons.get("proxyserver").listen_addrs()[0][1]
+        # Before any answer.
+        self._channel.send({"type": "ready", "port": port})
         self._commands = asyncio.create_task(self._serve())
-        (port, *_) = {address[1] for address in ctx.master.addons.get("proxyserver").listen_addrs()}
-        self._channel.send({"type": "ready", "port": port, "python": python_version()})
 
     def client_connected(self, client: Client) -> None:
         # mitmproxy opens five connections to one address for a client, and then waits until one of them ends. To the

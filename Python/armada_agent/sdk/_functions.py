@@ -89,7 +89,9 @@ def _is_the_projects(name: str, module: ModuleType | None) -> bool:
     # `__main__` travels by value anyway; a module's name may have been given to another object.
     if not file or name == "__main__" or getattr(module, "__name__", None) != name:
         return False
-    return name.partition(".")[0] != __name__.partition(".")[0] and not str(Path(file).resolve()).startswith(_INSTALLED)
+    if name.partition(".")[0] == __name__.partition(".")[0] or file.startswith(_INSTALLED):
+        return False
+    return not str(Path(file).resolve()).startswith(_INSTALLED)
 
 
 def _installed() -> tuple[str, ...]:

@@ -85,7 +85,8 @@ public struct PythonLocator: Sendable {
             let what = FileSystem.exists(configured) ? "which is no executable file" : "which doesn't exist"
             return .missing(Redaction.quoted(configured) + ", " + what)
         }
-        for folder in Self.ancestors(of: self.folder) where FileSystem.isExecutable("\(folder)/\(path)") {
+        for folder in Self.ancestors(of: self.folder) + [self.installed]
+        where FileSystem.isExecutable("\(folder)/\(path)") {
             return .found("\(folder)/\(path)")
         }
         return Self.onPath(name, path: self.path).map { .found($0) }
@@ -98,10 +99,12 @@ public struct PythonLocator: Sendable {
         where FileSystem.exists(folder + "/Python/armada_agent/__init__.py") {
             return folder + "/Python"
         }
-        let installed = (Self.parent(of: self.folder) ?? "") + "/share/armada-agent"
-        if FileSystem.exists(installed + "/armada_agent/__init__.py") { return installed }
+        if FileSystem.exists(self.installed + "/armada_agent/__init__.py") { return self.installed }
         throw .noRuntime(searched: self.folder)
     }
+
+    /// Where an installation keeps what is not the program.
+    private var installed: String { (Self.parent(of: self.folder) ?? "") + "/share/armada-agent" }
 
     /// The first executable of this name in the folders of `path`; relative folders are left out.
     static func onPath(_ name: String, path: String?) -> String? {

@@ -24,8 +24,8 @@ struct MitmdumpCommand: Sendable {
         log: @escaping @Sendable (_ line: String, _ isError: Bool) -> Void
     ) -> ProcessCommand {
         var environment = self.environment
-        // Those are for the worker's Python, whose packages may not fit.
-        for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"] { environment[name] = nil }
+        // For the worker's Python, whose packages may not fit; and the upstream's credentials, which are none of mitmproxy's business.
+        for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PROXY_PROVIDER_URL"] { environment[name] = nil }
         environment["PYTHONUNBUFFERED"] = "1"
         return ProcessCommand(
             executable: self.program,
