@@ -72,7 +72,8 @@ extension HTTPModuleResponse {
 }
 
 extension Duration {
-    fileprivate var shown: String {
+    /// In seconds or milliseconds, with their unit.
+    var shown: String {
         let milliseconds = self.components.seconds * 1000 + self.components.attoseconds / 1_000_000_000_000_000
         return milliseconds % 1000 == 0 ? "\(milliseconds / 1000) s" : "\(milliseconds) ms"
     }

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -25,7 +26,8 @@ final class TestStream {
 
     func write(_ text: String) async throws { try await self.write(ByteBuffer(string: text)) }
 
-    func write(_ bytes: ByteBuffer) async throws { try await self.outbound.write(bytes) }
+    /// Lasts until the kernel has taken them.
+    func write(_ bytes: ByteBuffer) async throws { try await self.channel.writeAndFlush(bytes) }
 
     /// Sends no more.
     func end() { self.outbound.finish() }
@@ -103,43 +105,63 @@ final class TestStream {
     /// A server for the time of `body`, which is given its port. An error of a connection ends it with that error.
     static func serve<Result: Sendable>(
         tls: NIOSSLContext? = nil,
-        host: String = "127.0.0.1",
         _ script: @escaping @Sendable (TestStream) async throws -> Void,
         _ body: @escaping @Sendable (Int) async throws -> Result
     ) async throws -> Result {
+        // Each connection has its task from the beginning: one that comes as the test ends is ended like all others.
+        let tasks = Collected<Task<Void, Never>>()
+        let (failures, continuation) = AsyncStream.makeStream(of: (any Error).self)
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .bind(host: host, port: 0) { channel in
+            .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let tls {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
                     }
-                    return try Self.wrap(channel)
-                }
-            }
-        let port = server.channel.localAddress?.port ?? 0
-        return try await server.executeThenClose { connections in
-            try await withThrowingTaskGroup(of: Result?.self) { group in
-                group.addTask {
-                    try await withThrowingDiscardingTaskGroup { group in
-                        for try await connection in connections {
-                            group.addTask {
-                                try await connection.executeThenClose { inbound, outbound in
-                                    try await script(TestStream(connection.channel, inbound, outbound))
-                                }
+                    let connection = try Self.wrap(channel)
+                    let task = Task {
+                        do {
+                            try await connection.executeThenClose { inbound, outbound in
+                                let stream = TestStream(channel, inbound, outbound)
+                                try await script(stream)
+                                // Closed at once, it might lose what was sent last.
+                                stream.end()
+                                _ = try? await stream.countToEnd()
                             }
+                        } catch {
+                            continuation.yield(error)
                         }
                     }
-                    return nil
+                    tasks.add(task)
                 }
-                group.addTask { try await body(port) }
-                defer { group.cancelAll() }
-                while let result = try await group.next() {
-                    if let result { return result }
-                }
-                throw CancellationError()
             }
+            .bind(host: "127.0.0.1", port: 0).get()
+        let port = server.localAddress?.port ?? 0
+        let result: Swift.Result<Result, any Error>
+        do {
+            result = .success(
+                try await withThrowingTaskGroup(of: Result?.self) { group in
+                    group.addTask {
+                        for await failure in failures { throw failure }
+                        return nil
+                    }
+                    group.addTask { try await body(port) }
+                    defer { group.cancelAll() }
+                    while let result = try await group.next() {
+                        if let result { return result }
+                    }
+                    throw CancellationError()
+                }
+            )
+        } catch {
+            result = .failure(error)
         }
+        try await server.close()
+        for task in tasks.values {
+            task.cancel()
+            await task.value
+        }
+        return try result.get()
     }
 
     private static func wrap(_ channel: any Channel) throws -> NIOAsyncChannel<ByteBuffer, ByteBuffer> {
@@ -148,4 +170,13 @@ final class TestStream {
             configuration: .init(isOutboundHalfClosureEnabled: true)
         )
     }
+}
+
+/// What several tasks of a test have come across.
+final class Collected<Value: Sendable>: Sendable {
+    private let kept = NIOLockedValueBox<[Value]>([])
+
+    var values: [Value] { self.kept.withLockedValue { $0 } }
+
+    func add(_ value: Value) { self.kept.withLockedValue { $0.append(value) } }
 }

@@ -32,24 +32,26 @@ public struct ProxyProvider: Sendable {
         let request = HTTPModuleRequest(.GET, self.endpoint, "/fetch_proxy", query: ProviderQuery.encode(fields))
         let deadline = ContinuousClock.now + self.limit
         var backoff = RetryBackoff()
+        var problem: ModuleError?
         while true {
-            let problem: ModuleError
             switch await self.http.attempt(request, deadline: deadline) {
             case .success(let response) where response.isSuccess:
                 return try ProxyOffer(parsing: response, to: request)
             case .success(let response):
-                problem = Self.refusal(response, request)
-                guard [502, 503, 504].contains(response.status.code) else { throw problem }
+                let refusal = Self.refusal(response, request)
+                guard [502, 503, 504].contains(response.status.code) else { throw refusal }
+                problem = refusal
             case .failure(let failure):
+                // Why it was asked again says more than that there was no time left.
+                guard case .network = failure else { throw problem ?? failure.moduleError(request) }
                 problem = failure.moduleError(request)
-                guard case .network = failure else { throw problem }
             }
             let next = ContinuousClock.now + backoff.next()
-            guard next < deadline else { throw problem }
+            if let problem, next >= deadline { throw problem }
             do {
                 try await Task.sleep(until: next)
             } catch {
-                throw problem
+                throw problem ?? HTTPFailure.cancelled.moduleError(request)
             }
         }
     }

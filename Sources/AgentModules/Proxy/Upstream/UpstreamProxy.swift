@@ -103,9 +103,12 @@ public struct UpstreamProxy: Sendable, Equatable {
     /// A proxy's own words without our credentials, which it may repeat.
     func redacted(_ text: String) -> String {
         guard let credentials, let authorization else { return text }
-        let encoded = authorization.dropFirst("Basic ".count)
-        var result = text.replacing(encoded, with: "***")
-        for secret in [credentials.password, credentials.user] where !secret.isEmpty {
+        // Masked wherever it stands, a short one would leave holes that tell it.
+        if credentials.password.count < 3, !credentials.password.isEmpty, text.contains(credentials.password) {
+            return "(not shown)"
+        }
+        var result = text.replacing(authorization.dropFirst("Basic ".count), with: "***")
+        for secret in [credentials.password, credentials.user] where secret.count >= 3 {
             result = result.replacing(secret, with: "***")
             result = result.replacing(PercentEncoding.encoded(secret), with: "***")
         }

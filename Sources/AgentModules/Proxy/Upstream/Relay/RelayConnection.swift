@@ -55,7 +55,7 @@ final class RelayConnection {
     }
 
     /// Breaks both connections off.
-    func abort() { self.perform(self.machine.clientClosed() + [.reset]) }
+    func abort() { self.perform(self.machine.aborted()) }
 
     // MARK: What happens to the channels
 
@@ -97,7 +97,7 @@ final class RelayConnection {
 
     func failed(_ side: RelayEnd.Side, _ error: any Error) {
         switch side {
-        case .client: self.perform(self.machine.clientClosed() + [.reset])
+        case .client: self.abort()
         case .upstream:
             if case NIOSSLError.uncleanShutdown = error { return self.ended(.upstream, isClean: false) }
             self.perform(self.machine.upstreamFailed(RelayFailure.Cause(error, limit: self.settings.limits.dial)))
@@ -121,6 +121,12 @@ final class RelayConnection {
         switch side {
         case .client: self.machine.wantsClient && (self.upstream?.isWritable ?? true)
         case .upstream: self.client.isWritable
+        }
+    }
+
+    var heldBytes: Int {
+        [self.client, self.upstream].reduce(0) { held, channel in
+            held + ((try? channel?.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0)
         }
     }
 

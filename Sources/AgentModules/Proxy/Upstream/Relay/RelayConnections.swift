@@ -15,6 +15,7 @@ final class RelayConnections {
     }
 
     var count: Int { self.connections.count }
+    var heldBytes: Int { self.connections.values.reduce(0) { $0 + $1.heldBytes } }
 
     func add(_ connection: RelayConnection) { self.connections[ObjectIdentifier(connection)] = connection }
 

@@ -86,7 +86,7 @@ struct RelayFailure: Error, Equatable, CustomStringConvertible {
         switch cause {
         case .refused: "refused the connection"
         case .unresolved: "can't be found: its name does not resolve"
-        case .timedOut(let limit): "did not answer within \(limit.components.seconds) s"
+        case .timedOut(let limit): "did not answer within \(limit.shown)"
         case .tls(let reason): "can't be reached over TLS: \(reason)"
         case .io(let reason): "can't be reached: \(reason)"
         case .closed: "closed the connection without an answer"

@@ -34,4 +34,11 @@ public struct RelayListener: Sendable {
             (try? await self.server.eventLoop.submit { self.connections.value.count }.get()) ?? 0
         }
     }
+
+    /// How many bytes have been read from one side and not been taken by the other, in all.
+    var heldBytes: Int {
+        get async {
+            (try? await self.server.eventLoop.submit { self.connections.value.heldBytes }.get()) ?? 0
+        }
+    }
 }

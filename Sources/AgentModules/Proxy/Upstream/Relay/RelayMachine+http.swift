@@ -138,23 +138,24 @@ extension RelayMachine {
                 // Nobody has asked for it.
                 guard var exchange, !exchange.isResponseComplete else { return self.finish() }
                 let part = try exchange.take(&self.output)
+                if case .head(let head, _) = part, head.status == 407, case .proxy(let proxy) = self.route,
+                    !proxy.scheme.isSOCKS
+                {
+                    return self.refuseCredentials(proxy, head)
+                }
                 self.exchange = exchange
                 switch part {
                 case .body(let bytes): self.actions.append(.toClient(bytes))
                 case .head(let head, let bytes):
-                    if head.status == 407, case .proxy(let proxy) = self.route, !proxy.scheme.isSOCKS {
-                        return self.refuseCredentials(proxy, head)
-                    }
+                    if head.status == 101 { return try self.upgrade(exchange, bytes) }
                     self.actions.append(.toClient(bytes))
-                    if head.status == 101 { return try self.upgrade(exchange) }
                 case nil: return
                 }
                 if self.concludeExchange() { self.advance() }
                 guard self.state == .requests else { return }
             }
         } catch {
-            guard let target else { return self.end(.reset) }
-            self.fail(RelayFailure(.violation(error.description), self.route, target: target))
+            self.failOpen(.violation(error.description))
         }
     }
 
@@ -164,8 +165,9 @@ extension RelayMachine {
         self.fail(.credentials(proxy, proxy.redacted(HTTPRefusal(head).words)))
     }
 
-    private mutating func upgrade(_ exchange: HTTPExchange) throws(HTTPProblem) {
+    private mutating func upgrade(_ exchange: HTTPExchange, _ head: ByteBuffer) throws(HTTPProblem) {
         guard exchange.asksForUpgrade else { throw HTTPProblem("another protocol, which was not asked for") }
+        self.actions.append(.toClient(head))
         self.state = .tunnel
         self.exchange = nil
         self.passAll()

@@ -111,6 +111,12 @@ struct RelayMachine {
         return self.takeActions()
     }
 
+    /// Nothing is to go on, whatever has been sent.
+    mutating func aborted() -> [Action] {
+        self.end(.reset)
+        return self.takeActions()
+    }
+
     // MARK: The upstream
 
     mutating func upstreamConnected() -> [Action] {
@@ -140,6 +146,7 @@ struct RelayMachine {
     /// - Parameter isClean: not where TLS was broken off.
     mutating func upstreamEnded(isClean: Bool) -> [Action] {
         guard self.upstream == .open else { return self.upstreamFailed(.closed) }
+        guard !self.hasUpstreamEnded else { return [] }
         self.hasUpstreamEnded = true
         if self.state == .tunnel {
             self.actions.append(.endClient)
@@ -175,12 +182,18 @@ struct RelayMachine {
     /// An open upstream is gone: a request that waits is told so, and what has been answered in part is cut off.
     private mutating func loseUpstream(_ cause: RelayFailure.Cause) {
         guard self.state == .requests else { return self.end(.reset) }
-        guard let exchange, !exchange.isResponseComplete, let target else { return self.finish() }
-        if exchange.hasResponseBegun {
-            self.end(.reset)
-        } else {
-            self.fail(RelayFailure(cause, self.route, target: target))
-        }
+        guard let exchange, !exchange.isResponseComplete else { return self.finish() }
+        if exchange.hasResponseBegun { self.end(.reset) } else { self.failOpen(cause) }
+    }
+
+    /// The upstream was there, and then was not as it should be.
+    mutating func failOpen(_ cause: RelayFailure.Cause) {
+        guard let target else { return self.end(.reset) }
+        // Behind SOCKS it's the server itself that has spoken; behind HTTP it may be.
+        let isProxy = if case .proxy(let proxy) = self.route { !proxy.scheme.isSOCKS } else { false }
+        var failure = RelayFailure(cause, isProxy ? self.route : .direct, target: target)
+        failure.isOfProxy = false
+        self.fail(failure)
     }
 
     // MARK: Ends
