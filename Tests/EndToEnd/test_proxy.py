@@ -89,6 +89,23 @@ def test_from_asyncio(desk: Desk) -> None:
     assert header(desk.site.requests[0], "x") == "1"
 
 
+def test_a_launch_that_is_given_up_leaves_nothing(desk: Desk) -> None:
+    desk.set(AGENT_PROXY_PORT=str(free_port()))
+
+    async def give_up() -> None:
+        launch = asyncio.create_task(ProxyManager({}).launch_proxy_async())
+        while not mitmdumps(desk.folder):
+            await asyncio.sleep(0.01)
+        launch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launch
+
+    asyncio.run(give_up())
+    wait_until(lambda: not mitmdumps(desk.folder), 30, "mitmdump has ended")
+    # The port is free again.
+    assert get(ProxyManager({}).launch_proxy(), desk.site) == "<h1>site</h1>"
+
+
 def test_a_configuration_from_a_file(desk: Desk, tmp_path: Path) -> None:
     file = tmp_path / "proxy.json"
     file.write_text(json.dumps({"upstream_proxy_enabled": 0, "proxy_location": "FR"}))

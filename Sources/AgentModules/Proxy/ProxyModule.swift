@@ -3,6 +3,7 @@ import JSON
 public import Logging
 import Marshal
 public import NIOCore
+import Synchronization
 
 /// The user's proxies: `proxy.launch`, `proxy.add`, `proxy.switch`, `proxy.retrieve`, `proxy.retrieve_all`, `proxy.data_count`, `proxy.exit`.
 ///
@@ -148,13 +149,13 @@ extension ProxyModule {
         )
     }
 
-    /// Waits for a proxy whose owner has ended, and has not quite left its port.
+    /// Waits for a proxy that ends, or whose owner has ended, and that has not quite left its port.
     /// - Throws: `port` where it is taken.
     private func claimPort() async throws(ModuleError) {
         let port = self.configuration.port
         guard port != 0 else { return }
         for session in await self.book.proxies(on: port) {
-            guard kill(session.owner, 0) != 0 else {
+            guard session.isEnding.load(ordering: .relaxed) || kill(session.owner, 0) != 0 else {
                 throw ModuleError(
                     "port",
                     """

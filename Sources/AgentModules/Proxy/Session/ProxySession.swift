@@ -48,8 +48,8 @@ actor ProxySession {
     var listening: Int?
     /// Whether it has ever been ready.
     var isLaunched = false
-    /// From then on what mitmdump writes is of no interest.
-    let isEnding = Atomic(false)
+    /// Whether it was told to end; from then on what mitmdump writes is of no interest.
+    nonisolated let isEnding = Atomic(false)
     let exitOrder = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
     init(
@@ -127,6 +127,7 @@ actor ProxySession {
     /// Ends mitmdump, and returns when it has ended.
     func exit() async {
         await self.synchronize(within: .seconds(1))
+        self.isEnding.store(true, ordering: .relaxed)
         self.exitOrder.continuation.yield()
         while !self.hasEnded, await self.change() {}
     }
