@@ -110,10 +110,10 @@ struct RelayLifeTests {
             // Until the relay gives up, nothing more.
             try? await server.channel.closeFuture.get()
         } _: { port in
-            try await relaying(.direct, limits: Self.impatient) { relay in
+            try await relaying(.direct, limits: .init(halfClosed: .milliseconds(50))) { relay in
                 try await TestStream.connect(to: relay) { client in
                     try await client.write("CONNECT 127.0.0.1:\(port) HTTP/1.1\r\n\r\n!")
-                    _ = try await client.readHead()
+                    try #require(try await client.readHead().hasPrefix("HTTP/1.1 200 "))
                     if clientEnds { client.end() }
                     _ = try? await client.readToEnd()
                     if !clientEnds { try? await client.channel.closeFuture.get() }
