@@ -3,7 +3,7 @@
 python=(.venv/bin/python)
 typed=(
     Python Benchmarks Tests/EndToEnd examples/hello-armada/bundle.py examples/monitoring-backend examples/database/visits.py
-    examples/proxy/prices.py
+    examples/fingerprint/profile.py examples/proxy/prices.py
 )
 logs=.build/step-logs
 # All at once, four hundred tests would keep each other from the few threads that they share, and those with a deadline would miss it.

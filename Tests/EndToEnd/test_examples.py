@@ -11,6 +11,8 @@ from pathlib import Path
 from armada_testing import REPOSITORY
 from armada_testing.agent import agent_binary
 from armada_testing.demo import JOBS, monitored, start_backend
+from armada_testing.rabbitmq import RabbitMQ
+from armada_testing.worker import Worker
 
 
 def test_the_demonstration(ours: None) -> None:
@@ -66,6 +68,39 @@ def test_a_script_at_a_desk_and_the_backend(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert monitored(backend) == {("Success", 2): 1}
         assert ": Success: the first step\n" in (tmp_path / "backend.log").read_text()
+
+
+def test_fingerprints() -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "examples" / "fingerprint" / "profile.py"],
+        env={"PYTHONPATH": str(REPOSITORY / "Python"), "AGENT_BINARY": str(agent_binary())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    plain, more, refused = done.stdout.splitlines()
+    assert plain == '{"made for": {"os": "linux", "browser": "chromium"}}'
+    assert more == '{"made for": {"os": "linux", "browser": "chromium", "country": "FR"}}'
+    assert refused.startswith("status: ") and refused.endswith("HTTP 503 Service Unavailable: out of stock")
+
+
+def test_jobs_that_start_jobs(ours: None, broker: RabbitMQ, tmp_path: Path) -> None:
+    folder = REPOSITORY / "examples" / "jobs"
+    environment = {"RABBITMQ_URL": broker.url}
+    worker = Worker(broker, log=tmp_path / "log", queue="crawl", folder=folder, module="crawl", environment=environment)
+    with worker:
+        worker.wait_ready()
+        subprocess.run(
+            [sys.executable, folder / "crawl.py"],
+            env={"PYTHONPATH": str(REPOSITORY / "Python"), **environment},
+            timeout=60,
+            check=True,
+        )
+        for page in ("/home", "/home/news", "/home/prices", "/home/news/today"):
+            worker.wait_output(f"visited {page}\n")
+        assert worker.warm() == 0
 
 
 def test_a_screen_and_its_picture(tmp_path: Path) -> None:
