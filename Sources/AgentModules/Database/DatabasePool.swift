@@ -1,19 +1,19 @@
 import Glibc
+import NIOConcurrencyHelpers
 import NIOPosix
-import Synchronization
 
 /// The connections that all workers share, and the threads that wait for the server.
 final class DatabasePool: Sendable {
     typealias Book = LeaseBook<SQLConnection>
 
-    private struct State {
+    private struct State: Sendable {
         var book: Book
         var waiters: [Int: CheckedContinuation<Book.Grant?, Never>] = [:]
         var lastWaiter = 0
         var threads: NIOThreadPool?
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
     private let capacity: Int
     private let idleTime: Duration
     private let becameIdle: AsyncStream<Void>
@@ -23,14 +23,14 @@ final class DatabasePool: Sendable {
     init(capacity: Int, idleTime: Duration) {
         self.capacity = capacity
         self.idleTime = idleTime
-        self.state = Mutex(State(book: Book(capacity: capacity)))
+        self.state = NIOLockedValueBox(State(book: Book(capacity: capacity)))
         (self.becameIdle, self.becameIdleContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Waits in turn for a connection, or for leave to open one.
     /// - Returns: `nil` when none was free in time, or the task was cancelled.
     func lease(within limit: Duration) async -> Book.Grant? {
-        let waiter = self.state.withLock { state in
+        let waiter = self.state.withLockedValue { state in
             state.lastWaiter += 1
             return state.lastWaiter
         }
@@ -42,7 +42,7 @@ final class DatabasePool: Sendable {
                 self.giveUp(waiter)
             }
             return await withCheckedContinuation { continuation in
-                let grant = self.state.withLock { state in
+                let grant = self.state.withLockedValue { state in
                     let grant = state.book.lease(waiter)
                     if grant == nil { state.waiters[waiter] = continuation }
                     return grant
@@ -53,7 +53,7 @@ final class DatabasePool: Sendable {
     }
 
     private func giveUp(_ waiter: Int) {
-        let continuation = self.state.withLock { state in
+        let continuation = self.state.withLockedValue { state in
             state.book.giveUp(waiter) ? state.waiters.removeValue(forKey: waiter) : nil
         }
         continuation?.resume(returning: nil)
@@ -61,7 +61,7 @@ final class DatabasePool: Sendable {
 
     /// - Parameter connection: clean, or `nil` where it was closed or could not be opened.
     func giveBack(_ connection: SQLConnection?) {
-        let (next, isAnyIdle) = self.state.withLock { state in
+        let (next, isAnyIdle) = self.state.withLockedValue { state in
             let turn = state.book.giveBack(connection, at: Self.now)
             let continuation = turn.flatMap { state.waiters.removeValue(forKey: $0.waiter) }
             return (turn.flatMap { turn in continuation.map { ($0, turn.grant) } }, state.book.isAnyIdle)
@@ -72,7 +72,7 @@ final class DatabasePool: Sendable {
 
     /// Runs what blocks on a thread of the pool's, to its end, also in a task that is cancelled.
     func blocking<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
-        let threads = self.state.withLock { state in
+        let threads = self.state.withLockedValue { state in
             if let threads = state.threads { return threads }
             let threads = NIOThreadPool(numberOfThreads: self.capacity)
             threads.start()
@@ -87,7 +87,7 @@ final class DatabasePool: Sendable {
     /// Closes connections that nobody has used for a while, until it is cancelled, and then all.
     func run() async {
         for await _ in self.becameIdle {
-            while self.state.withLock({ $0.book.isAnyIdle }) {
+            while self.state.withLockedValue({ $0.book.isAnyIdle }) {
                 guard (try? await Task.sleep(for: self.idleTime)) != nil else { break }
                 await self.close(idleSince: Self.now - self.idleTime.components.seconds * 1000)
             }
@@ -96,7 +96,7 @@ final class DatabasePool: Sendable {
     }
 
     private func close(idleSince time: Int64) async {
-        let connections = self.state.withLock { $0.book.takeIdle(since: time) }
+        let connections = self.state.withLockedValue { $0.book.takeIdle(since: time) }
         guard !connections.isEmpty else { return }
         await self.blocking { for connection in connections { connection.close() } }
     }

@@ -52,3 +52,6 @@ struct LeaseBook<Connection> {
         return self.idle.popLast().map { .used($0.connection) } ?? .fresh
     }
 }
+
+extension LeaseBook: Sendable where Connection: Sendable {}
+extension LeaseBook.Grant: Sendable where Connection: Sendable {}
