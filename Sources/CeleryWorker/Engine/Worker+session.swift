@@ -195,13 +195,14 @@ extension Worker {
     }
 
     private func startConsumers() async throws {
+        // Before the first task's events, as Celery (`celery/worker/consumer/heart.py` comes before `tasks.py`).
+        self.sendWorkerEvent(.workerOnline)
         for queue in self.project?.queues ?? [] { try await self.consume(queue) }
         guard let session, let project else { return }
         if self.phase == .starting {
             self.phase = .running
             self.fireReady()
         }
-        self.sendWorkerEvent(.workerOnline)
         self.mingle()
         ExecutableMemory.releaseStartupCode()
         self.stateChanges.send()
