@@ -38,6 +38,20 @@ extension JSON {
         return object[key]
     }
 
+    /// Whether Python takes it for true, as `bool()` tells.
+    public var isTruthy: Bool {
+        switch self {
+        case .null: false
+        case .bool(let value): value
+        case .int(let value): value != 0
+        case .bigInteger: true
+        case .double(let value): value != 0
+        case .string(let value): !value.isEmpty
+        case .array(let elements): !elements.isEmpty
+        case .object(let object): !object.isEmpty
+        }
+    }
+
     public var isNull: Bool { self == .null }
 
     public var bool: Bool? {

@@ -11,7 +11,7 @@ extension Worker {
     func revoke(_ arguments: JSONObject, command: String = "revoke") -> ControlAnswer {
         let value = arguments["task_id"] ?? .null
         let ids = Set((value.array ?? (value.isNull ? [] : [value])).map { $0.string ?? PythonRepr.value($0) })
-        let endsTasks = command == "terminate" || arguments["terminate"]?.isTrue == true
+        let endsTasks = command == "terminate" || arguments["terminate"]?.isTruthy == true
         let signal: Int32
         do throws(SignalNameError) {
             signal = try SignalName.number(arguments["signal"])
@@ -44,7 +44,7 @@ extension Worker {
         case let other: return .error("AttributeError(\"\((other ?? .null).kind) has no headers\")")
         }
         let shown = PythonRepr.value(.object(headers))
-        let endsTasks = arguments["terminate"]?.isTrue == true
+        let endsTasks = arguments["terminate"]?.isTruthy == true
         do throws(SignalNameError) {
             let signal = try SignalName.number(arguments["signal"])
             let ended = self.revoke(stamps: headers, signal: endsTasks ? signal : nil)
@@ -82,7 +82,7 @@ extension Worker {
             limit == nil ? "rate limit disabled" : "new rate limit",
             metadata: [LogKeys.task: "\(task)", LogKeys.limit: "\(text ?? "")"]
         )
-        return .ok(value.isTrue ? "new rate limit set successfully" : "rate limit disabled successfully")
+        return .ok(value.isTruthy ? "new rate limit set successfully" : "rate limit disabled successfully")
     }
 
     func changeTimeLimit(_ arguments: JSONObject) -> ControlAnswer {
@@ -137,7 +137,7 @@ extension Worker {
             return .error("ValueError('Pool restarts not enabled')")
         }
         let request: JSON = [
-            "modules": arguments["modules"] ?? .null, "reload": .bool(arguments["reload"]?.isTrue == true),
+            "modules": arguments["modules"] ?? .null, "reload": .bool(arguments["reload"]?.isTruthy == true),
         ]
         self.background { worker in
             do {
@@ -219,20 +219,6 @@ extension JSON {
         case .string: "str"
         case .array: "list"
         case .object: "dict"
-        }
-    }
-
-    /// Whether Python takes it for true.
-    fileprivate var isTrue: Bool {
-        switch self {
-        case .null: false
-        case .bool(let value): value
-        case .int(let value): value != 0
-        case .bigInteger: true
-        case .double(let value): value != 0
-        case .string(let value): !value.isEmpty
-        case .array(let value): !value.isEmpty
-        case .object(let value): !value.isEmpty
         }
     }
 }

@@ -20,20 +20,6 @@ enum ProviderQuery {
 }
 
 extension JSON {
-    /// As `bool()` in Python.
-    var isTruthy: Bool {
-        switch self {
-        case .null: false
-        case .bool(let value): value
-        case .int(let value): value != 0
-        case .bigInteger: true
-        case .double(let value): value != 0
-        case .string(let value): !value.isEmpty
-        case .array(let elements): !elements.isEmpty
-        case .object(let object): !object.isEmpty
-        }
-    }
-
     /// As `str()` in Python; lists and dictionaries as JSON.
     fileprivate var pythonText: String {
         switch self {
